@@ -1,0 +1,63 @@
+package messages
+
+import "github.com/loadfleet/loadfleet/encoding"
+
+// Lane is a class of urgency. Workers empty Fresh before Replay before Backfill.
+type Lane string
+
+// The lanes.
+const (
+	Fresh    Lane = "fresh"
+	Replay   Lane = "replay"
+	Backfill Lane = "backfill"
+)
+
+// Lanes lists the lanes, most urgent first.
+func Lanes() []Lane { return []Lane{Fresh, Replay, Backfill} }
+
+// Commit closes an extraction: nothing is dispatched before it, and nothing
+// that it does not name is. Its fields are the JSON contract that extractors
+// in any language write; see README.md of this package.
+type Commit struct {
+	Version    int    `json:"version"`
+	Extraction string `json:"extraction"`
+
+	WorkspaceID    string `json:"workspace_id"`
+	WorkspaceTitle string `json:"workspace_title,omitempty"`
+	Destination    string `json:"destination"`
+
+	DataSource     string `json:"data_source,omitempty"`
+	DataTableTitle string `json:"data_table_title,omitempty"`
+	ReportType     string `json:"report_type,omitempty"`
+	Filename       string `json:"filename"` // the destination table's name
+
+	// Schema lists the columns of every file. When absent it is inferred over
+	// the whole extraction.
+	Schema         *encoding.Schema `json:"schema,omitempty"`
+	UnknownColumns UnknownColumns   `json:"unknown_columns,omitempty"`
+	DateColumn     string           `json:"date_column,omitempty"` // absent: dated by the day of the load
+	AccountColumn  string           `json:"account_column,omitempty"`
+
+	// Generation orders the extractions of a table: the higher one wins. A
+	// sensible value is the extraction's start in Unix milliseconds.
+	Generation int64 `json:"generation"`
+	Lane       Lane  `json:"lane,omitempty"` // fresh (default) or backfill
+
+	Rows    int64           `json:"rows"`
+	Batches []BatchManifest `json:"batches"` // in order of their ordinals
+}
+
+// BatchManifest is what a commit says of one batch.
+type BatchManifest struct {
+	Rows   int64  `json:"rows"`
+	SHA256 string `json:"sha256"` // of the message body as published, lower-case hex
+}
+
+// UnknownColumns says what becomes of a value whose column the schema lacks.
+type UnknownColumns string
+
+// The policies; the zero value means reject.
+const (
+	RejectUnknown UnknownColumns = "reject"
+	IgnoreUnknown UnknownColumns = "ignore"
+)
