@@ -1,6 +1,10 @@
 package messages
 
-import "github.com/loadfleet/loadfleet/encoding"
+import (
+	"strings"
+
+	"github.com/loadfleet/loadfleet/encoding"
+)
 
 // Lane is a class of urgency. Workers empty Fresh before Replay before Backfill.
 type Lane string
@@ -17,7 +21,9 @@ func Lanes() []Lane { return []Lane{Fresh, Replay, Backfill} }
 
 // Commit closes an extraction: nothing is dispatched before it, and nothing
 // that it does not name is. Its fields are the JSON contract that extractors
-// in any language write; see README.md of this package.
+// in any language write; see README.md of this package. An unknown field is
+// refused: a misspelt date_column would otherwise date every row by the load,
+// without a word.
 type Commit struct {
 	Version    int    `json:"version"`
 	Extraction string `json:"extraction"`
@@ -61,3 +67,42 @@ const (
 	RejectUnknown UnknownColumns = "reject"
 	IgnoreUnknown UnknownColumns = "ignore"
 )
+
+// ParseCommit reads a commit that stood on a subject of commits or recommits.
+// It fails with a [*CommitError] that lists every mistake. What it returns has
+// its defaults filled in (Lane, UnknownColumns) and belongs to the subject's
+// workspace and extraction.
+func ParseCommit(subject string, body []byte) (Commit, error) {
+	found := &mistakes{reason: ReasonInvalidCommit}
+	workspace, extraction, ok := Origin(subject)
+	if !ok || strings.HasPrefix(subject, rowsRoot+".") {
+		found.add("subject", "publish the commit on commit.<workspace>.<extraction>", "%q is not a subject of commits", clip(subject, 200))
+	}
+	c, tooNew := readCommit(body, found)
+	foreign(found, "workspace_id", c.WorkspaceID, workspace)
+	foreign(found, "extraction", c.Extraction, extraction)
+	if !tooNew {
+		c.check(found)
+	}
+	if len(found.list) > 0 {
+		return Commit{}, &CommitError{Subject: subject, Mistakes: found.list, newer: tooNew}
+	}
+	return c, nil
+}
+
+// Encode writes the commit as extractors publish it. It refuses, with a
+// [*CommitError], what ParseCommit would refuse; a Version of 0 becomes [Version].
+func (c Commit) Encode() ([]byte, error) {
+	if c.Version == 0 {
+		c.Version = Version
+	}
+	if c.Batches == nil {
+		c.Batches = []BatchManifest{}
+	}
+	found := &mistakes{reason: ReasonInvalidCommit}
+	c.check(found)
+	if len(found.list) > 0 {
+		return nil, &CommitError{Mistakes: found.list}
+	}
+	return marshal(c)
+}

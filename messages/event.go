@@ -1,6 +1,9 @@
 package messages
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // EventKind names what happened to an extraction.
 type EventKind string
@@ -13,6 +16,11 @@ const (
 	EventCompleted  EventKind = "completed"  // every load has ended
 	EventFailed     EventKind = "failed"     // the extraction was dead-lettered; nothing of it is loaded
 )
+
+// EventKinds lists the kinds in the order in which they happen.
+func EventKinds() []EventKind {
+	return []EventKind{EventAccepted, EventDispatched, EventOutcome, EventCompleted, EventFailed}
+}
 
 // Event is what an extractor and an operator hear of an extraction.
 type Event struct {
@@ -47,6 +55,9 @@ const (
 	DeadLettered Result = "dead-lettered"
 )
 
+// Results lists every result once.
+func Results() []Result { return []Result{Loaded, Unchanged, Superseded, Deleted, DeadLettered} }
+
 // Outcome is the end of one load, and what accounts for it.
 type Outcome struct {
 	Load       string    `json:"load"`
@@ -75,4 +86,99 @@ type Failure struct {
 	Row     int64  `json:"row,omitempty"`
 	Column  string `json:"column,omitempty"`
 	Value   string `json:"value,omitempty"`
+}
+
+// EncodeEvent writes e as the JSON body of its message. It refuses, with a
+// [*DecodeError], what ParseEvent would refuse. A failure's texts are shortened
+// as in a dead letter.
+func EncodeEvent(e *Event) ([]byte, error) {
+	c := *e
+	if c.Outcome != nil {
+		o := *c.Outcome
+		o.Failure = o.Failure.shortened(maxFailureText)
+		c.Outcome = &o
+	}
+	c.Failure = c.Failure.shortened(maxFailureText)
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return marshal(&c)
+}
+
+// shortened is a copy of f with no text longer than room, in bytes, so that it
+// fits beside other things in one message.
+func (f *Failure) shortened(room int) *Failure {
+	if f == nil {
+		return nil
+	}
+	s := *f
+	s.Message, s.Remedy = clip(s.Message, room), clip(s.Remedy, room)
+	s.Column, s.Value = clip(s.Column, min(room, maxAttemptText)), clip(s.Value, min(room, maxAttemptText))
+	return &s
+}
+
+// ParseEvent reads the body of an event. It fails with a [*DecodeError]. Fields
+// that it does not know are passed over.
+func ParseEvent(body []byte) (*Event, error) {
+	e := new(Event)
+	if err := unmarshal("event", body, e); err != nil {
+		return nil, err
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Event) check() error {
+	found := &mistakes{reason: ReasonUndecodable}
+	flaw := func(field, format string, args ...any) { found.add(field, "", format, args...) }
+	if e.Version != Version {
+		flaw("version", "there is no version %d", e.Version)
+	}
+	if !slices.Contains(EventKinds(), e.Kind) {
+		flaw("kind", "unknown kind %q", clip(string(e.Kind), 80))
+	}
+	for _, f := range [][2]string{{"workspace", e.Workspace}, {"extraction", e.Extraction}} {
+		if !ValidID(f[1]) {
+			flaw(f[0], "%q cannot be an id", clip(f[1], 2*MaxID))
+		}
+	}
+	if e.Time.IsZero() {
+		flaw("time", "missing")
+	}
+	for _, f := range []struct {
+		field string
+		kind  EventKind
+		given bool
+	}{{"plan", EventDispatched, e.Plan != nil}, {"outcome", EventOutcome, e.Outcome != nil}, {"failure", EventFailed, e.Failure != nil}} {
+		if e.Kind == f.kind && !f.given {
+			flaw(f.field, "missing from an event %q", string(e.Kind))
+		}
+	}
+	if e.Failure != nil {
+		e.Failure.check("failure", found)
+	}
+	if e.Outcome != nil {
+		e.Outcome.check(found)
+	}
+	return decoded("event", found)
+}
+
+func (o *Outcome) check(found *mistakes) {
+	if !ValidID(o.Load) {
+		found.add("outcome.load", "", "%q cannot be an id", clip(o.Load, 2*MaxID))
+	}
+	if !slices.Contains(Results(), o.Result) {
+		found.add("outcome.result", "", "unknown result %q", clip(string(o.Result), 80))
+	}
+	if o.Rows < 0 || o.Bytes < 0 || o.Attempts < 0 {
+		found.add("outcome.rows", "", "%d rows, %d bytes, %d attempts cannot be", o.Rows, o.Bytes, o.Attempts)
+	}
+	if (o.Result == DeadLettered) != (o.Failure != nil) {
+		found.add("outcome.failure", "", "belongs to a dead-lettered load and to no other")
+	}
+	if o.Failure != nil {
+		o.Failure.check("outcome.failure", found)
+	}
 }

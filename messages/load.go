@@ -1,7 +1,14 @@
 package messages
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/loadfleet/loadfleet/encoding"
 )
@@ -67,4 +74,122 @@ type SliceRef struct {
 type ReplayMark struct {
 	Count int       `json:"count"`
 	At    time.Time `json:"at"`
+}
+
+// LoadID names the one load of an extraction that makes the object: the first
+// 16 bytes, in hex, of the SHA-256 of extraction, bucket and key, each ended by
+// a zero byte but the last. Whoever dispatches the extraction again comes to
+// the same id.
+func LoadID(extraction, bucket, key string) string {
+	h := sha256.New()
+	io.WriteString(h, extraction+"\x00"+bucket+"\x00"+key)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// MaxLoadHeader bounds an encoded Load, in bytes: with a dead letter beside it
+// the message must stay within the 64 KiB of headers that the broker takes.
+const MaxLoadHeader = 32 << 10
+
+// EncodeLoad writes l as ASCII JSON for HeaderLoad. It refuses, with a
+// [*DecodeError], what ParseLoad would refuse, and a load too large for a header.
+func EncodeLoad(l *Load) (string, error) {
+	if err := l.check(); err != nil {
+		return "", err
+	}
+	s, err := marshalASCII(l)
+	if err == nil && len(s) > MaxLoadHeader {
+		return "", fmt.Errorf("encode load %s: %d bytes: a header holds at most %d", l.ID, len(s), MaxLoadHeader)
+	}
+	return s, err
+}
+
+// ParseLoad reads the value of HeaderLoad. It fails with a [*DecodeError].
+// Fields that it does not know are passed over: what changes the meaning of a
+// load raises its version.
+func ParseLoad(s string) (*Load, error) {
+	l := new(Load)
+	if err := unmarshal("load", []byte(s), l); err != nil {
+		return nil, err
+	}
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Load) check() error {
+	found := &mistakes{reason: ReasonUndecodable}
+	flaw := func(field, format string, args ...any) { found.add(field, "", format, args...) }
+	if l.Version != Version {
+		flaw("version", "there is no version %d", l.Version)
+	}
+	for _, f := range [][2]string{{"id", l.ID}, {"workspace", l.Workspace}, {"destination", l.Destination}, {"extraction", l.Extraction}} {
+		if !ValidID(f[1]) {
+			flaw(f[0], "%q cannot be an id", clip(f[1], 2*MaxID))
+		}
+	}
+	if !slices.Contains(Lanes(), l.Lane) {
+		flaw("lane", "unknown lane %q", clip(string(l.Lane), 80))
+	}
+	if l.Generation <= 0 {
+		flaw("generation", "%d is not above zero", l.Generation)
+	}
+	// JSON would replace bytes that are not UTF-8, and the object would land
+	// under another key than the one that was dispatched.
+	for _, f := range [][2]string{{"bucket", l.Bucket}, {"key", l.Key}, {"partition.account", l.Part.Account}, {"partition.date_column", l.Part.DateColumn}, {"partition.account_column", l.Part.AccountColumn}} {
+		if !utf8.ValidString(f[1]) {
+			flaw(f[0], "%q is not UTF-8", clip(f[1], 80))
+		}
+	}
+	if l.Bucket == "" {
+		flaw("bucket", "missing")
+	}
+	if l.Key == "" {
+		flaw("key", "missing")
+	}
+	if _, err := encoding.ParseFormat(string(l.File.Format)); err != nil {
+		flaw("file.format", "%s", err)
+	}
+	if l.File.Separator != "" {
+		if _, err := encoding.ParseSeparator(string(l.File.Separator)); err != nil {
+			flaw("file.separator", "%s", err)
+		}
+	}
+	for _, f := range [][2]string{{"partition.from", l.Part.From}, {"partition.to", l.Part.To}} {
+		if f[1] == "" {
+			continue
+		}
+		if _, err := time.Parse(time.DateOnly, f[1]); err != nil {
+			flaw(f[0], "%q is not a date", clip(f[1], 40))
+		}
+	}
+	if l.Part.From > l.Part.To || l.Part.From == "" && l.Part.To != "" {
+		flaw("partition.from", "%q to %q is no span of days", clip(l.Part.From, 40), clip(l.Part.To, 40))
+	}
+	if l.Time.IsZero() {
+		flaw("time", "missing")
+	}
+	l.checkRows(flaw)
+	return decoded("load", found)
+}
+
+func (l *Load) checkRows(flaw func(field, format string, args ...any)) {
+	if l.Rows < 0 {
+		flaw("rows", "%d is below zero", l.Rows)
+	}
+	switch {
+	case l.Inline != nil && len(l.Slices) > 0:
+		flaw("inline", "the rows are both in the payload and in slices")
+	case l.Inline == nil && len(l.Slices) == 0 && l.Rows > 0:
+		flaw("inline", "%d rows, but neither a payload nor slices hold them", l.Rows)
+	}
+	if r := l.Inline; r != nil && (r.Bytes < 0 || !validSHA256(r.SHA256)) {
+		flaw("inline", "%d bytes of SHA-256 %q cannot be", r.Bytes, clip(r.SHA256, 80))
+	}
+	for i, r := range l.Slices {
+		if r.Subject == "" || r.Count < 1 || r.Rows < 0 || r.Bytes < 0 || !validSHA256(r.SHA256) {
+			flaw("slices["+strconv.Itoa(i)+"]", "%d messages of %d rows, %d bytes, SHA-256 %q on subject %q cannot be",
+				r.Count, r.Rows, r.Bytes, clip(r.SHA256, 80), clip(r.Subject, 80))
+		}
+	}
 }
