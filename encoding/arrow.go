@@ -304,7 +304,7 @@ func (v *vector) check(t Type, n int) error {
 		return checkNulls(v, v.days)
 	case Timestamp:
 		for _, ts := range v.ints {
-			if ts < firstDay*microsPerDay || ts >= (lastDay+1)*microsPerDay {
+			if ts < firstDay*dayMicros || ts >= (lastDay+1)*dayMicros {
 				return fmt.Errorf("it holds microsecond %d, which is not of the years 0 to 9999", ts)
 			}
 		}

@@ -92,7 +92,7 @@ func randomVector(rng *rand.Rand, t Type, n int, of shape, coded bool) vector {
 		case Int64:
 			v.ints[row] = []int64{0, -1, math.MinInt64, math.MaxInt64, rng.Int64N(1000)}[rng.IntN(5)]
 		case Timestamp:
-			v.ints[row] = 1718885717000000 + rng.Int64N(90*microsPerDay) - 45*microsPerDay
+			v.ints[row] = 1718885717000000 + rng.Int64N(90*dayMicros) - 45*dayMicros
 		case Float64:
 			v.floats[row] = []float64{0, math.MaxFloat64, -1.5, rng.NormFloat64()}[rng.IntN(4)]
 		case Decimal:

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-const microsPerDay = 24 * 60 * 60 * 1_000_000
+const dayMicros = 24 * 60 * 60 * 1_000_000
 
 // Group numbers every row by its day and account. date and account are column
 // indexes, -1 when rows are not told apart that way; date is a Date or a
@@ -63,7 +63,7 @@ func (r *Rows) days(column int) (dayColumn, error) {
 	case Timestamp:
 		c.days = make([]int32, r.n)
 		for i, t := range v.ints {
-			c.days[i] = dayOf(t)
+			c.days[i] = utcDay(t)
 		}
 	default:
 		return dayColumn{}, fmt.Errorf("group rows: column %q is of type %s and has no day: name a date or timestamp column", of.Name, of.Type)
@@ -76,10 +76,10 @@ func (r *Rows) days(column int) (dayColumn, error) {
 	return c, nil
 }
 
-// dayOf is the UTC day of an instant in microseconds.
-func dayOf(micros int64) int32 {
-	day := micros / microsPerDay
-	if micros%microsPerDay < 0 {
+// utcDay is the UTC day of an instant in microseconds.
+func utcDay(micros int64) int32 {
+	day := micros / dayMicros
+	if micros%dayMicros < 0 {
 		day--
 	}
 	return int32(day)

@@ -13,8 +13,8 @@ import (
 // multiple of 8 bytes. Both directions are written out here because the
 // library's writer takes longer over the metadata of a small part than an
 // encoder over its file, and because its reader trusts the counts it reads: a
-// few hostile bytes make it reserve any amount of memory. The tests hold
-// both against the library.
+// few hostile bytes make it reserve any amount of memory. The tests hold both
+// against the library.
 const (
 	wireMark    = 0xFFFFFFFF
 	wireVersion = 4 // MetadataVersion V5
@@ -130,8 +130,8 @@ func (w *wireWriter) list(ref, n, size int) int {
 	return w.zeros(n * size)
 }
 
-// message starts a message and returns where it and its header's table are to
-// be put: the message's own start, and the reference to the header.
+// message starts a message of a header and a body of that many bytes. It
+// returns where end finds the message and the reference to the header's table.
 func (w *wireWriter) message(header byte, body int) (start, ref int) {
 	w.u32(wireMark)
 	start = len(w.b)
@@ -226,7 +226,7 @@ func (w *wireWriter) fieldType(ref int, t Type) byte {
 }
 
 func (w *wireWriter) dictionary(id int64, t texts) {
-	body := padded(4*len(t.offsets)) + padded(len(t.data))
+	body := wirePadded(4*len(t.offsets)) + wirePadded(len(t.data))
 	start, ref := w.message(headerDictionary, body)
 	d := w.table(ref, 16, 8, 4)
 	w.put64(d+8, uint64(id))
@@ -264,13 +264,13 @@ func (l *wireLayout) buffer(size int) {
 	l.w.put64(l.buffers, uint64(l.offset))
 	l.w.put64(l.buffers+8, uint64(size))
 	l.buffers += 16
-	l.offset += padded(size)
+	l.offset += wirePadded(size)
 }
 
 func (w *wireWriter) record(rows *Rows) {
 	body, buffers := 0, 0
 	rows.wireBuffers(func(_ int, b []byte) {
-		body += padded(len(b))
+		body += wirePadded(len(b))
 		buffers++
 	})
 	start, ref := w.message(headerRecord, body)
@@ -303,4 +303,4 @@ func (w *wireWriter) body(b []byte) {
 	w.align(8)
 }
 
-func padded(n int) int { return (n + 7) &^ 7 }
+func wirePadded(n int) int { return (n + 7) &^ 7 }

@@ -64,17 +64,17 @@ func unmarshalRows(b []byte) (*Rows, error) {
 	return r, nil
 }
 
-// message is one message: its metadata, which is read with the bounds checked
+// wireMessage is one message: its metadata, which is read with the bounds checked
 // at every step (bad is set by the first step out of them, and what is read
 // from then on is 0), and its body.
-type message struct {
+type wireMessage struct {
 	meta   []byte
 	body   []byte
 	header int
 	bad    bool
 }
 
-func nextMessage(b []byte, header byte) (*message, []byte, error) {
+func nextMessage(b []byte, header byte) (*wireMessage, []byte, error) {
 	if len(b) < 8 {
 		return nil, nil, errTruncated
 	}
@@ -85,7 +85,7 @@ func nextMessage(b []byte, header byte) (*message, []byte, error) {
 	if b = b[8:]; size > int64(len(b)) {
 		return nil, nil, errTruncated
 	}
-	m := &message{meta: b[:size]}
+	m := &wireMessage{meta: b[:size]}
 	b = b[size:]
 	root := int(binary.LittleEndian.Uint32(m.meta))
 	if got := m.u8(m.slot(root, 1)); got != header {
@@ -106,7 +106,7 @@ func nextMessage(b []byte, header byte) (*message, []byte, error) {
 	return m, b[body:], nil
 }
 
-func (m *message) at(at, size int) []byte {
+func (m *wireMessage) at(at, size int) []byte {
 	if at < 0 || at > len(m.meta)-size {
 		m.bad = true
 		return make([]byte, 8)
@@ -115,28 +115,28 @@ func (m *message) at(at, size int) []byte {
 }
 
 // The scalars; a field that was left out (its place is 0) has its default, 0.
-func (m *message) u8(at int) byte {
+func (m *wireMessage) u8(at int) byte {
 	if at == 0 {
 		return 0
 	}
 	return m.at(at, 1)[0]
 }
 
-func (m *message) u16(at int) uint16 {
+func (m *wireMessage) u16(at int) uint16 {
 	if at == 0 {
 		return 0
 	}
 	return binary.LittleEndian.Uint16(m.at(at, 2))
 }
 
-func (m *message) u32(at int) uint32 {
+func (m *wireMessage) u32(at int) uint32 {
 	if at == 0 {
 		return 0
 	}
 	return binary.LittleEndian.Uint32(m.at(at, 4))
 }
 
-func (m *message) i64(at int) int64 {
+func (m *wireMessage) i64(at int) int64 {
 	if at == 0 {
 		return 0
 	}
@@ -144,7 +144,7 @@ func (m *message) i64(at int) int64 {
 }
 
 // ref follows the reference in a field; one that was left out leads nowhere.
-func (m *message) ref(at int) int {
+func (m *wireMessage) ref(at int) int {
 	if at == 0 {
 		m.bad = true
 		return 0
@@ -158,7 +158,7 @@ func (m *message) ref(at int) int {
 }
 
 // slot is the place of a table's field, 0 when it was left out.
-func (m *message) slot(table, slot int) int {
+func (m *wireMessage) slot(table, slot int) int {
 	vtable := table - int(int32(binary.LittleEndian.Uint32(m.at(table, 4))))
 	size := int(binary.LittleEndian.Uint16(m.at(vtable, 2)))
 	if m.bad || 6+2*slot > size {
@@ -173,7 +173,7 @@ func (m *message) slot(table, slot int) int {
 
 // list is where the elements of the field's vector start, and how many there
 // are; none when the field was left out.
-func (m *message) list(field, size int) (at, n int) {
+func (m *wireMessage) list(field, size int) (at, n int) {
 	if field == 0 {
 		return 0, 0
 	}
@@ -186,14 +186,14 @@ func (m *message) list(field, size int) (at, n int) {
 	return at + 4, n
 }
 
-func (m *message) text(field int) []byte {
+func (m *wireMessage) text(field int) []byte {
 	at, n := m.list(field, 1)
 	return m.meta[at : at+n]
 }
 
 // schema reads the columns; ids holds the dictionary of each coded column, by
 // the column's index.
-func (m *message) schema() (*Schema, map[int]int64, error) {
+func (m *wireMessage) schema() (*Schema, map[int]int64, error) {
 	if m.u16(m.slot(m.header, 0)) != 0 {
 		return nil, nil, errors.New("it is big-endian")
 	}
@@ -231,7 +231,7 @@ func (m *message) schema() (*Schema, map[int]int64, error) {
 }
 
 // columnType is our type, from the field's metadata.
-func (m *message) columnType(field int) (Type, error) {
+func (m *wireMessage) columnType(field int) (Type, error) {
 	at, n := m.list(m.slot(field, 6), 4)
 	if n != 1 {
 		return Type{}, fmt.Errorf("it has %d metadata entries, want the one of our type", n)
@@ -246,7 +246,7 @@ func (m *message) columnType(field int) (Type, error) {
 
 // checkArrowType refuses a field whose Arrow type is not the one that
 // MarshalRows writes for our type: a stream never means two things.
-func (m *message) checkArrowType(field int, t Type) error {
+func (m *wireMessage) checkArrowType(field int, t Type) error {
 	kind, of := m.u8(m.slot(field, 2)), m.ref(m.slot(field, 3))
 	ok := false
 	switch t.Kind {
@@ -281,7 +281,7 @@ func (m *message) checkArrowType(field int, t Type) error {
 	return nil
 }
 
-func (m *message) dictionary() (id int64, values texts, err error) {
+func (m *wireMessage) dictionary() (id int64, values texts, err error) {
 	id = m.i64(m.slot(m.header, 0))
 	if m.u8(m.slot(m.header, 2)) != 0 {
 		return id, texts{}, errors.New("it is a delta")
@@ -303,7 +303,7 @@ func (m *message) dictionary() (id int64, values texts, err error) {
 	return id, values, err
 }
 
-func (m *message) record(schema *Schema, ids map[int]int64, dictionaries map[int64]texts) (*Rows, error) {
+func (m *wireMessage) record(schema *Schema, ids map[int]int64, dictionaries map[int64]texts) (*Rows, error) {
 	batch, err := m.batch(m.header)
 	if err != nil {
 		return nil, err
@@ -326,17 +326,17 @@ func (m *message) record(schema *Schema, ids map[int]int64, dictionaries map[int
 	return r, batch.end()
 }
 
-// batch walks the columns and buffers of a record batch.
-type batch struct {
-	m             *message
+// wireBatch walks the columns and buffers of a record batch.
+type wireBatch struct {
+	m             *wireMessage
 	rows          int
 	nodes, ncount int
 	bufs, bcount  int
 	next          int64 // where the next buffer may start: none is read twice
 }
 
-func (m *message) batch(table int) (*batch, error) {
-	b := &batch{m: m}
+func (m *wireMessage) batch(table int) (*wireBatch, error) {
+	b := &wireBatch{m: m}
 	rows := m.i64(m.slot(table, 0))
 	b.nodes, b.ncount = m.list(m.slot(table, 1), 16)
 	b.bufs, b.bcount = m.list(m.slot(table, 2), 16)
@@ -351,7 +351,7 @@ func (m *message) batch(table int) (*batch, error) {
 	return b, nil
 }
 
-func (b *batch) column() (rows, nulls int) {
+func (b *wireBatch) column() (rows, nulls int) {
 	if b.ncount == 0 {
 		b.m.bad = true
 		return 0, 0
@@ -361,7 +361,7 @@ func (b *batch) column() (rows, nulls int) {
 	return rows, nulls
 }
 
-func (b *batch) buffer() []byte {
+func (b *wireBatch) buffer() []byte {
 	if b.bcount == 0 {
 		b.m.bad = true
 		return nil
@@ -376,14 +376,14 @@ func (b *batch) buffer() []byte {
 	return b.m.body[at : at+size : at+size]
 }
 
-func (b *batch) end() error {
+func (b *wireBatch) end() error {
 	if b.m.bad || b.ncount != 0 || b.bcount != 0 {
 		return errMetadata
 	}
 	return nil
 }
 
-func (b *batch) vector(t Type, coded bool, dictionary texts) (v vector, err error) {
+func (b *wireBatch) vector(t Type, coded bool, dictionary texts) (v vector, err error) {
 	n, nulls := b.column()
 	valid := b.buffer()
 	if b.m.bad || n != b.rows || nulls < 0 || nulls > n {
