@@ -1,6 +1,10 @@
 package encoding
 
-import "github.com/apache/arrow/go/v17/arrow/decimal128"
+import (
+	"math"
+
+	"github.com/apache/arrow/go/v17/arrow/decimal128"
+)
 
 // Split parts the rows by group: part g holds, in their order in r, the rows
 // whose group is g, and is nil when there are none. group has one element per
@@ -31,8 +35,11 @@ type split struct {
 	order  []int32 // row numbers, group after group
 	parts  []part  // the groups that have rows
 	bitmap int     // bytes that one bitmap per part takes
-	remap  []uint64
-	epoch  uint64
+	// Of the dictionary columns, one after the other:
+	remap []uint64
+	epoch uint64
+	used  []int32 // old codes, part after part
+	ends  []int   // where each part's run of used ends
 }
 
 // part is the run order[from:to] of one group.
@@ -43,7 +50,7 @@ func newSplit(group []int32, groups int) *split {
 	for _, g := range group {
 		next[g]++
 	}
-	s := &split{order: make([]int32, len(group))}
+	s := &split{order: make([]int32, len(group)), used: make([]int32, 0, len(group))}
 	at := 0
 	for g, n := range next {
 		next[g] = at
@@ -150,56 +157,80 @@ func (s *split) coded(v *vector, to func(int) *vector) {
 		s.remap, s.epoch = make([]uint64, need), 0
 	}
 	codes := make([]int32, len(s.order))
-	var used []int32 // old codes, part after part
+	used, ends := s.used[:0], s.ends[:0]
+	remap, old, order := s.remap, v.codes, s.order
 	size := 0
-	ends := make([]int, len(s.parts)) // where each part's run of used ends
-	for i, p := range s.parts {
+	for _, p := range s.parts {
 		s.epoch++
-		first := len(used)
+		stamp, first := s.epoch<<32, len(used)
 		for at := p.from; at < p.to; at++ {
-			row := int(s.order[at])
-			if v.null(row) {
+			row := int(order[at])
+			if v.nulls > 0 && !bit(v.valid, row) {
 				continue
 			}
-			old := v.codes[row]
-			slot := s.remap[old]
-			if slot>>32 != s.epoch {
-				slot = s.epoch<<32 | uint64(len(used)-first)
-				s.remap[old] = slot
-				used = append(used, old)
-				size += int(v.text.offsets[old+1] - v.text.offsets[old])
+			code := old[row]
+			slot := remap[code]
+			if slot&^math.MaxUint32 != stamp {
+				slot = stamp | uint64(len(used)-first)
+				remap[code] = slot
+				used = append(used, code)
+				size += int(v.text.offsets[code+1] - v.text.offsets[code])
 			}
 			codes[at] = int32(uint32(slot))
 		}
-		ends[i] = len(used)
+		ends = append(ends, len(used))
 	}
-	offsets := make([]int32, 0, len(used)+len(s.parts))
-	data := make([]byte, 0, size)
+	s.used, s.ends = used, ends
+	space := newTextSpace(len(used)+len(s.parts), size)
 	first := 0
 	for i, p := range s.parts {
 		out := to(i)
 		out.codes = codes[p.from:p.to:p.to]
-		out.text, offsets, data = takeTexts(v.text, used[first:ends[i]], offsets, data)
+		out.text = space.take(v.text, used[first:ends[i]])
 		first = ends[i]
 	}
 }
 
 func (s *split) plain(v *vector, to func(int) *vector) {
-	offsets := make([]int32, 0, len(s.order)+len(s.parts))
-	data := make([]byte, 0, len(v.text.data))
+	space := newTextSpace(len(s.order)+len(s.parts), len(v.text.data))
 	for i, p := range s.parts {
-		to(i).text, offsets, data = takeTexts(v.text, s.order[p.from:p.to], offsets, data)
+		to(i).text = space.take(v.text, s.order[p.from:p.to])
 	}
 }
 
-// takeTexts appends the chosen values to offsets and data, which have the room
-// for them, and returns the list they make there and what is left to append to.
-func takeTexts(from texts, chosen []int32, offsets []int32, data []byte) (texts, []int32, []byte) {
-	o, d := len(offsets), len(data)
-	offsets = append(offsets, 0)
-	for _, i := range chosen {
-		data = append(data, from.data[from.offsets[i]:from.offsets[i+1]]...)
-		offsets = append(offsets, int32(len(data)-d))
+// textSpace is what the texts of all parts of a column are laid into, one
+// after the other.
+type textSpace struct {
+	offsets []int32
+	data    []byte
+	at      int // where the next text goes
+}
+
+// shortText is the length up to which texts are copied as one block of that
+// length, of which the next text covers what is too much: most are short, and a
+// call of copy takes longer than they do.
+const shortText = 32
+
+func newTextSpace(offsets, bytes int) *textSpace {
+	return &textSpace{offsets: make([]int32, 0, offsets), data: make([]byte, bytes+shortText)}
+}
+
+// take lays the chosen values of a list into the space, as a list of their own.
+func (s *textSpace) take(from texts, chosen []int32) texts {
+	o := len(s.offsets)
+	offsets := s.offsets[o : o+len(chosen)+1 : o+len(chosen)+1]
+	s.offsets = s.offsets[:o+len(chosen)+1]
+	start, at := s.at, s.at
+	for i, c := range chosen {
+		begin, end := int(from.offsets[c]), int(from.offsets[c+1])
+		if end-begin <= shortText && begin+shortText <= len(from.data) {
+			*(*[shortText]byte)(s.data[at:]) = [shortText]byte(from.data[begin:])
+		} else {
+			copy(s.data[at:], from.data[begin:end])
+		}
+		at += end - begin
+		offsets[i+1] = int32(at - start)
 	}
-	return texts{offsets: offsets[o:len(offsets):len(offsets)], data: data[d:len(data):len(data)]}, offsets, data
+	s.at = at
+	return texts{offsets: offsets, data: s.data[start:at:at]}
 }
