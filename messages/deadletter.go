@@ -106,6 +106,7 @@ const (
 	maxFailureText = 2048
 	minFailureText = 128
 	maxAttemptText = 512
+	maxAttempts    = 32
 )
 
 // EncodeDeadLetter writes d as ASCII JSON for HeaderDeadLetter. Texts too long
@@ -116,7 +117,11 @@ func EncodeDeadLetter(d *DeadLetter) (string, error) {
 	e := *d
 	room := maxFailureText
 	e.Failure = *d.Failure.shortened(room)
+	e.Subject = clip(d.Subject, room)
 	e.Attempts = slices.Clone(d.Attempts)
+	if n := len(e.Attempts); n > maxAttempts {
+		e.Attempts = slices.Delete(e.Attempts, 1, n-maxAttempts+1)
+	}
 	for i := range e.Attempts {
 		e.Attempts[i].Error = clip(e.Attempts[i].Error, maxAttemptText)
 	}
