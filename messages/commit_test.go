@@ -84,14 +84,17 @@ func TestParseCommitFillsDefaults(t *testing.T) {
 	}
 }
 
-func TestParseCommitNamesEveryMistake(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		spoil  func(map[string]any)
-		fields []string // of the mistakes, in order
-		reason Reason
-		says   string // stands in the error's text
-	}{
+// spoilt is a way to get a commit wrong.
+type spoilt struct {
+	name   string
+	spoil  func(map[string]any)
+	fields []string // of the mistakes, in order
+	reason Reason
+	says   string // stands in the error's text
+}
+
+func spoiltCommits() []spoilt {
+	return []spoilt{
 		{"missing version", func(m map[string]any) { delete(m, "version") }, []string{"version"}, ReasonInvalidCommit, "version: missing (write 1)"},
 		{"version zero", set("version", 0), []string{"version"}, ReasonInvalidCommit, "there is no version 0"},
 		{"version as text", set("version", "1"), []string{"version"}, ReasonInvalidCommit, "a string where a number belongs"},
@@ -136,7 +139,11 @@ func TestParseCommitNamesEveryMistake(t *testing.T) {
 		{"several at once", func(m map[string]any) {
 			m["generation"], m["rows"], m["workspace_id"], m["lane"] = -1, 6, "rival", "now"
 		}, []string{"workspace_id", "lane", "generation", "rows"}, ReasonWorkspace, "lane"},
-	} {
+	}
+}
+
+func TestParseCommitNamesEveryMistake(t *testing.T) {
+	for _, c := range spoiltCommits() {
 		t.Run(c.name, func(t *testing.T) {
 			doc := goodCommit()
 			c.spoil(doc)
