@@ -28,7 +28,7 @@ func TestArrowRoundTrip(t *testing.T) {
 				t.Fatalf("slice [%d:%d]: %v", a, b, err)
 			}
 			checkRows(t, got)
-			if diff := cmp.Diff(grid(r)[a:b], grid(got)); diff != "" {
+			if diff := diffGrids(grid(r)[a:b], grid(got)); diff != "" {
 				t.Errorf("slice [%d:%d] (-want +got):\n%s", a, b, diff)
 			}
 		})
@@ -42,7 +42,7 @@ func checkSame(t *testing.T, want, got *Rows) {
 	if !got.schema.Equal(want.schema) {
 		t.Fatalf("schema %v, want %v", got.schema.columns, want.schema.columns)
 	}
-	if diff := cmp.Diff(grid(want), grid(got)); diff != "" {
+	if diff := diffGrids(grid(want), grid(got)); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 	for c := range want.vectors {

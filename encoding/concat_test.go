@@ -2,8 +2,6 @@ package encoding
 
 import (
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestConcatOfSlicesIsTheWhole(t *testing.T) {
@@ -21,13 +19,13 @@ func TestConcatOfSlicesIsTheWhole(t *testing.T) {
 						continue
 					}
 					checkRows(t, p)
-					if from := []int{0, a, 0, b}[i]; cmp.Diff(want[from:from+p.n], grid(p)) != "" {
-						t.Fatalf("slice %d of [0 %d %d %d]:\n%s", i, a, b, tc.n, cmp.Diff(want[from:from+p.n], grid(p)))
+					if from := []int{0, a, 0, b}[i]; diffGrids(want[from:from+p.n], grid(p)) != "" {
+						t.Fatalf("slice %d of [0 %d %d %d]:\n%s", i, a, b, tc.n, diffGrids(want[from:from+p.n], grid(p)))
 					}
 				}
 				whole := Concat(parts...)
 				checkRows(t, whole)
-				if diff := cmp.Diff(want, grid(whole)); diff != "" {
+				if diff := diffGrids(want, grid(whole)); diff != "" {
 					t.Fatalf("cut at %d and %d (-want +got):\n%s", a, b, diff)
 				}
 			}
@@ -58,7 +56,7 @@ func TestConcatOfMixedLayouts(t *testing.T) {
 			}
 			got := Concat(tc.rows...)
 			checkRows(t, got)
-			if diff := cmp.Diff(want, grid(got)); diff != "" {
+			if diff := diffGrids(want, grid(got)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			for c := range got.vectors {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
+	"github.com/google/go-cmp/cmp"
 )
 
 // everyKind is a schema with each kind, text twice: once for either layout.
@@ -163,4 +165,13 @@ func grid(r *Rows) [][]any {
 		}
 	}
 	return out
+}
+
+// diffGrids tells how two grids differ; "" when they are equal, which
+// reflect finds far sooner than cmp does.
+func diffGrids(want, got [][]any) string {
+	if len(want) == 0 && len(got) == 0 || reflect.DeepEqual(want, got) {
+		return ""
+	}
+	return cmp.Diff(want, got)
 }

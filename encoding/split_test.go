@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // shapes are the rows that the properties of this package are tried on.
@@ -75,7 +73,7 @@ func TestSplitThenConcatIsAStableSort(t *testing.T) {
 					}
 					checkRows(t, p)
 					checkDictionaries(t, p)
-					if diff := cmp.Diff(rows, grid(p)); diff != "" {
+					if diff := diffGrids(rows, grid(p)); diff != "" {
 						t.Fatalf("group %d (-want +got):\n%s", g, diff)
 					}
 					want = append(want, rows...)
@@ -88,7 +86,7 @@ func TestSplitThenConcatIsAStableSort(t *testing.T) {
 					return
 				}
 				checkRows(t, all)
-				if diff := cmp.Diff(want, grid(all)); diff != "" {
+				if diff := diffGrids(want, grid(all)); diff != "" {
 					t.Fatalf("concat (-want +got):\n%s", diff)
 				}
 			})

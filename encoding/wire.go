@@ -73,7 +73,6 @@ type wireWriter struct {
 }
 
 func (w *wireWriter) u32(v uint32) { w.b = binary.LittleEndian.AppendUint32(w.b, v) }
-func (w *wireWriter) u64(v uint64) { w.b = binary.LittleEndian.AppendUint64(w.b, v) }
 func (w *wireWriter) put16(at int, v uint16) {
 	binary.LittleEndian.PutUint16(w.b[at:], v)
 }
