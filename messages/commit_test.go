@@ -265,7 +265,7 @@ func TestCommitEncodesWhatParses(t *testing.T) {
 }
 
 func TestCommitEncodeRefusesWhatParseCommitWould(t *testing.T) {
-	_, err := Commit{Rows: 3, Batches: []BatchManifest{{Rows: 1, SHA256: "x"}}}.Encode()
+	_, err := Commit{ReportType: "\xff", Rows: 3, Batches: []BatchManifest{{Rows: 1, SHA256: "x"}}}.Encode()
 	var e *CommitError
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v, want a *CommitError", err)
@@ -274,7 +274,7 @@ func TestCommitEncodeRefusesWhatParseCommitWould(t *testing.T) {
 	for _, m := range e.Mistakes {
 		fields = append(fields, m.Field)
 	}
-	want := []string{"extraction", "workspace_id", "destination", "filename", "generation", "batches[0].sha256", "rows"}
+	want := []string{"extraction", "workspace_id", "destination", "filename", "report_type", "generation", "batches[0].sha256", "rows"}
 	if d := cmp.Diff(want, fields); d != "" {
 		t.Errorf("mistakes (-want +got):\n%s", d)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/loadfleet/loadfleet/encoding"
 )
@@ -187,6 +188,9 @@ func (c *Commit) check(found *mistakes) {
 	} {
 		if len(f[1]) > MaxName {
 			flaw(f[0], fmt.Sprintf("write at most %d bytes", MaxName), "%d bytes long: no key can hold it", len(f[1]))
+		}
+		if !utf8.ValidString(f[1]) {
+			flaw(f[0], "write UTF-8", "%q is not UTF-8", clip(f[1], 80))
 		}
 	}
 	if c.UnknownColumns != "" && c.UnknownColumns != RejectUnknown && c.UnknownColumns != IgnoreUnknown {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -81,9 +80,8 @@ type ReplayMark struct {
 // a zero byte but the last. Whoever dispatches the extraction again comes to
 // the same id.
 func LoadID(extraction, bucket, key string) string {
-	h := sha256.New()
-	io.WriteString(h, extraction+"\x00"+bucket+"\x00"+key)
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256([]byte(extraction + "\x00" + bucket + "\x00" + key))
+	return hex.EncodeToString(sum[:16])
 }
 
 // MaxLoadHeader bounds an encoded Load, in bytes: with a dead letter beside it

@@ -204,7 +204,8 @@ func TestOptionsDecideAndNothingElse(t *testing.T) {
 		return b.String()
 	}
 	small := Options{Rows: 200}
-	if write(small) != write(small) {
+	first := write(small)
+	if second := write(small); second != first {
 		t.Error("equal options gave different rows")
 	}
 	if long := write(Options{Rows: 300}); !strings.HasPrefix(long, write(small)) {
