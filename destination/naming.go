@@ -3,7 +3,6 @@ package destination
 import (
 	"fmt"
 	"math"
-	"strings"
 	"time"
 )
 
@@ -317,13 +316,4 @@ func digits(dst []byte, n, width int) []byte {
 		n /= 10
 	}
 	return dst
-}
-
-// canonical is a text that is equal for two namings only if they render equal keys.
-func (n *Naming) canonical() string {
-	var b strings.Builder
-	for _, p := range n.pieces {
-		fmt.Fprintf(&b, "%d:%q", p.value, p.text)
-	}
-	return b.String()
 }
