@@ -1,6 +1,8 @@
 package destination
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -496,8 +498,22 @@ func FuzzParse(f *testing.F) {
 		if _, err := s.Naming(); err != nil {
 			t.Fatalf("settings that Parse took have no naming: %v", err)
 		}
-		if _, err := s.YAML(); err != nil {
+		secret, err := json.Marshal(s.SecretAccessKey.Reveal())
+		if err != nil {
 			t.Fatal(err)
+		}
+		for name, show := range map[string]func() ([]byte, error){`secret_access_key: `: s.YAML, `"secret_access_key": `: s.JSON} {
+			shown, err := show()
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := Parse(bytes.Replace(shown, []byte(name+`"[redacted]"`), append([]byte(name), secret...), 1), nil)
+			if err != nil {
+				t.Fatalf("what is shown cannot be read: %v\n%s", err, shown)
+			}
+			if diff := cmp.Diff(s, again); diff != "" {
+				t.Fatalf("what is shown reads otherwise (-want +got):\n%s\n%s", diff, shown)
+			}
 		}
 	})
 }
