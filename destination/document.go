@@ -14,7 +14,7 @@ import (
 )
 
 // MaxDocument is the longest document Parse reads, in bytes.
-const MaxDocument = 64 << 10
+const MaxDocument = 32 << 10
 
 // kind is what a document holds at a place.
 type kind string
@@ -190,16 +190,18 @@ func yamlEntry(v *ast.MappingValueNode) entry {
 	return entry{name: strings.TrimSpace(v.Key.String()), value: node{kind: strange}} // "<<" and the like
 }
 
-// flatten lists the fields of a mapping by their dotted paths, in order.
-func flatten(prefix string, n node) []entry {
+// flatten lists the fields of a document, those of its groups by their dotted
+// names, in order.
+func flatten(root node) []entry {
 	var out []entry
-	for _, e := range n.entries {
-		name := prefix + e.name
-		if e.value.kind == mapping {
-			out = append(out, flatten(name+".", e.value)...)
+	for _, e := range root.entries {
+		if e.value.kind != mapping || !grouped(e.name) {
+			out = append(out, e)
 			continue
 		}
-		out = append(out, entry{name: name, value: e.value})
+		for _, inner := range e.value.entries {
+			out = append(out, entry{name: e.name + "." + inner.name, value: inner.value})
+		}
 	}
 	return out
 }

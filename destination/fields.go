@@ -84,6 +84,9 @@ func codecs(f encoding.Format) []string {
 	return nil
 }
 
+// grouped reports whether fields stand under this name.
+func grouped(name string) bool { return name == "parquet" || name == "avro" }
+
 func required(f field) field { f.required = true; return f }
 
 func when(f field, applies func(*Settings) bool) field { f.applies = applies; return f }

@@ -3,6 +3,7 @@ package destination
 import (
 	"sort"
 	"strings"
+	"unicode"
 
 	"github.com/loadfleet/loadfleet/encoding"
 )
@@ -30,7 +31,7 @@ func Parse(doc []byte, env Resolver) (*Settings, error) {
 		return nil, &found
 	}
 	c := checker{s: defaults(), given: map[string]bool{}, bad: map[string]bool{}}
-	c.take(flatten("", root))
+	c.take(flatten(root))
 	c.s.fill(c.given)
 	c.resolve(env)
 	c.judge()
@@ -100,6 +101,10 @@ func (c *checker) ok(fields ...string) bool {
 	return true
 }
 
+// maxProblems is how many fields are called wrong before a document is taken for
+// something else than a destination.
+const maxProblems = 100
+
 // take sets the fields that are given and refuses those that do not exist.
 func (c *checker) take(entries []entry) {
 	known := map[string]field{}
@@ -109,6 +114,10 @@ func (c *checker) take(entries []entry) {
 		names = append(names, f.name)
 	}
 	for _, e := range entries {
+		if len(c.problems) >= maxProblems {
+			c.problems.add("", "there are more mistakes than these", "")
+			break
+		}
 		f, ok := known[e.name]
 		switch {
 		case !ok:
@@ -131,11 +140,9 @@ func (c *checker) take(entries []entry) {
 }
 
 func (c *checker) unknown(name string, names []string) {
-	for _, group := range []string{"parquet", "avro"} {
-		if name == group {
-			c.wrong(name, "is not a mapping", "write "+group+": {compression: "+codecs(encoding.Format(group))[0]+"}")
-			return
-		}
+	if grouped(name) {
+		c.wrong(name, "is not a mapping", "write "+name+": {compression: "+codecs(encoding.Format(name))[0]+"}")
+		return
 	}
 	if name == "approved" || name == "paused" {
 		c.wrong(name, "is not the document's to say", "leave it out: operators of the fleet set it")
@@ -145,8 +152,8 @@ func (c *checker) unknown(name string, names []string) {
 	if near := nearest(name, names); near != "" {
 		remedy = "did you mean " + near + "?"
 	}
-	if len(name) > maxShown {
-		name = strings.ToValidUTF8(name[:maxShown], "") + "..."
+	if len(name) > maxShown || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		name = shown(name)
 	}
 	c.wrong(name, "is not a field of a destination", remedy)
 }

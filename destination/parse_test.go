@@ -272,10 +272,13 @@ func TestParseRefuses(t *testing.T) {
 		// The document.
 		{"unknown field", []string{"buckets: x"}, []string{"buckets: is not a field of a destination (did you mean bucket?)"}},
 		{"unknown field in a map", []string{"file_format: parquet", "parquet: {compresion: zstd}"}, []string{"parquet.compresion: is not a field of a destination (did you mean parquet.compression?)"}},
+		{"unknown field that would not print", []string{`"a\e[2J": x`}, []string{`"a\x1b[2J": is not a field of a destination (leave it out)`}},
 		{"nothing like it", []string{"colour: red"}, []string{"colour: is not a field of a destination (leave it out)"}},
 		{"approved", []string{"approved: true"}, []string{"approved: is not the document's to say (leave it out: operators of the fleet set it)"}},
 		{"wrong type", []string{"load_by_account: 'true'"}, []string{"load_by_account: is text, not true or false (write true or false)"}},
 		{"wrong type of a text", []string{"folder: true"}, []string{"folder: is true or false, not text (put it in quotes)"}},
+		{"mapping for a text", []string{"folder: {a: b}"}, []string{"folder: is a mapping, not text (write text)"}},
+		{"mapping for a codec", []string{"file_format: avro", "avro: {compression: {a: b}}"}, []string{"avro.compression: is a mapping, not text (write one of deflate, snappy, zstd, none)"}},
 		{"wrong type of a choice", []string{"encryption: [sse-s3]"}, []string{"encryption: is a list, not text (write one of sse-s3, sse-kms, sse-kms-customer, none)"}},
 		{"wrong type of the secret", []string{"secret_access_key: 12345"}, []string{"secret_access_key: is a number, not text (put it in quotes)"}},
 		{"anchor", []string{"title: &a x"}, []string{"title: is an anchor, alias or tag, not text (write text)"}},
@@ -320,7 +323,7 @@ func TestParseRefusesDocuments(t *testing.T) {
 		{"text", "hello", `the document is not a mapping (write one "field: value" per line)`},
 		{"list", "- id: x", `the document is not a mapping (write one "field: value" per line)`},
 		{"two documents", "id: a\n---\nid: b\n", "there is more than one document (write the fields of a destination as YAML or JSON)"},
-		{"too long", strings.Repeat("#", MaxDocument+1), "the document is 65537 bytes long, and more than 65536 are not read (write the fields of a destination as YAML or JSON)"},
+		{"too long", strings.Repeat("#", MaxDocument+1), "the document is 32769 bytes long, and more than 32768 are not read (write the fields of a destination as YAML or JSON)"},
 		{"cut JSON", `{"id": "a",` + "\n" + `"secret_access_key": "` + testSecret, "not valid JSON near line 2 (write the fields of a destination as YAML or JSON)"},
 		{"JSON and more", `{"id": "a"} x`, "not valid JSON near line 1 (write the fields of a destination as YAML or JSON)"},
 	}
@@ -516,4 +519,32 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A document built to hurt takes neither the stack nor the time.
+func TestParseHostileDocuments(t *testing.T) {
+	deep := MaxDocument / 2
+	for name, doc := range map[string]string{
+		"deep YAML lists":    "a: " + strings.Repeat("[", deep),
+		"deep YAML maps":     strings.Repeat("{a: ", deep/4),
+		"closed YAML lists":  "a: " + strings.Repeat("[", deep) + strings.Repeat("]", deep-3),
+		"deep YAML dashes":   strings.Repeat("- ", deep),
+		"deep JSON":          `{"a": ` + strings.Repeat("[", deep),
+		"closed JSON":        `{"a": ` + strings.Repeat("[", deep) + strings.Repeat("]", deep-8) + "}",
+		"nested JSON maps":   strings.Repeat(`{"a":`, deep/6) + "1" + strings.Repeat("}", deep/6),
+		"many fields":        strings.Repeat("a: 1\n", MaxDocument/5),
+		"many unknown names": "title: x\n" + strings.Repeat("access_key_idx: 1\n", MaxDocument/20),
+		"aliases":            "a: &a [x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n",
+		"open quote":         "a: \"" + strings.Repeat("\\", deep),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(doc), nil)
+			if err == nil {
+				t.Fatal("taken")
+			}
+			if len(err.Error()) > 20_000 {
+				t.Errorf("the error is %d bytes long", len(err.Error()))
+			}
+		})
+	}
 }

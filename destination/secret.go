@@ -12,6 +12,7 @@ const redacted = "[redacted]"
 
 // Secret is a text that does not print: every verb of fmt, JSON, YAML, text
 // marshalling and the loggers show "[redacted]". The zero value is no secret.
+// Compare with Equal: == asks whether two are one and the same.
 type Secret struct {
 	// A pointer, because fmt prints the unexported fields of a struct that
 	// holds a Secret without asking it: then it prints an address.

@@ -83,9 +83,5 @@ func (v value) name() string {
 	return ""
 }
 
-// partitioned reports whether v differs between partitions of one extraction
-// because of their date.
-func (v value) partitioned() bool { return v == year || v == month || v == day }
-
 // timed reports whether v is of the load's instant.
 func (v value) timed() bool { return v >= todayYear }
