@@ -75,6 +75,20 @@ func TestOpenRefusesAMovedSecret(t *testing.T) {
 	}
 }
 
+// The parts of the binding cannot flow into each other.
+func TestBindingIsInjective(t *testing.T) {
+	a := &Settings{ID: "a", AccessKeyID: "bc", Endpoint: "d", Bucket: "e"}
+	for _, b := range []*Settings{
+		{ID: "a", AccessKeyID: "b", Endpoint: "cd", Bucket: "e"},
+		{ID: "a", AccessKeyID: "bc", Endpoint: "", Bucket: "de"},
+		{ID: "a", AccessKeyID: "bc\x01d", Endpoint: "e"},
+	} {
+		if bytes.Equal(binding(a), binding(b)) {
+			t.Errorf("%+v and %+v have one binding", a, b)
+		}
+	}
+}
+
 func rewrite(t *testing.T, doc []byte, field string, value any) []byte {
 	t.Helper()
 	fields := map[string]any{}

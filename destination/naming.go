@@ -171,7 +171,7 @@ func (n *Naming) Span(partitionDay int32) (from, to int32, ok bool) {
 	switch y, m, dd := n.has[year], n.has[month], n.has[day]; {
 	case y && m && dd:
 		return partitionDay, partitionDay, true
-	case y && m && !dd:
+	case y && m:
 		return dayOf(d.year, d.month, 1), dayOf(d.year, d.month+1, 1) - 1, true
 	case y && !m && !dd:
 		return dayOf(d.year, 1, 1), dayOf(d.year+1, 1, 1) - 1, true

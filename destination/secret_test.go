@@ -80,6 +80,9 @@ func TestSecret(t *testing.T) {
 	if a.Reveal() != "a" || none.Reveal() != "" {
 		t.Error("Reveal does not give the text")
 	}
+	if b, err := a.MarshalText(); err != nil || string(b) != "[redacted]" {
+		t.Errorf("MarshalText gives %s, %v", b, err)
+	}
 	if !none.IsZero() || a.IsZero() || none != (Secret{}) {
 		t.Error("IsZero is wrong")
 	}

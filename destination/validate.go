@@ -171,7 +171,7 @@ func bucketMistake(b string) (message, remedy string) {
 		return shown(b) + " is an ARN", "write the name alone: " + b[strings.LastIndexByte(b, ':')+1:]
 	}
 	if len(b) < 3 || len(b) > 63 {
-		return fmt.Sprintf("is %d characters long", len(b)), "write 3 to 63"
+		return fmt.Sprintf("its length is %d", len(b)), "write 3 to 63 characters"
 	}
 	for i := range len(b) {
 		if !edge(b[i]) && b[i] != '-' && b[i] != '.' {
