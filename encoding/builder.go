@@ -242,6 +242,7 @@ func (c *columnBuilder) setNull(row int) {
 	}
 }
 
+// setBool sets a row that is false until then.
 func (c *columnBuilder) setBool(row int, v bool) {
 	if v {
 		setBit(c.bools, row)
@@ -270,12 +271,11 @@ func (c *columnBuilder) unset(row int) {
 // setBytes sets a text that is valid UTF-8.
 func (c *columnBuilder) setBytes(row int, v []byte) {
 	if !c.plain {
-		code, slot, key := c.dict.find(v)
-		if code >= 0 {
+		if code := c.dict.find(v); code >= 0 {
 			c.codes[row] = code
 			return
 		}
-		c.learn(row, v, slot, key)
+		c.learn(row, v)
 		return
 	}
 	c.data = append(c.data, v...)
@@ -288,13 +288,12 @@ func (c *columnBuilder) setBytes(row int, v []byte) {
 // the dictionary need the check: all that it holds is valid.
 func (c *columnBuilder) setLoose(row int, v []byte, high bool) {
 	if !c.plain {
-		code, slot, key := c.dict.find(v)
-		if code >= 0 {
+		if code := c.dict.find(v); code >= 0 {
 			c.codes[row] = code
 			return
 		}
 		if !high || utf8.Valid(v) {
-			c.learn(row, v, slot, key)
+			c.learn(row, v)
 			return
 		}
 	} else if !high || utf8.Valid(v) {
@@ -307,15 +306,14 @@ func (c *columnBuilder) setLoose(row int, v []byte, high bool) {
 // setStrict is setLoose that refuses bytes that are not UTF-8.
 func (c *columnBuilder) setStrict(row int, v []byte) bool {
 	if !c.plain {
-		code, slot, key := c.dict.find(v)
-		if code >= 0 {
+		if code := c.dict.find(v); code >= 0 {
 			c.codes[row] = code
 			return true
 		}
 		if !utf8.Valid(v) {
 			return false
 		}
-		c.learn(row, v, slot, key)
+		c.learn(row, v)
 		return true
 	}
 	if !utf8.Valid(v) {
@@ -325,8 +323,8 @@ func (c *columnBuilder) setStrict(row int, v []byte) bool {
 	return true
 }
 
-func (c *columnBuilder) learn(row int, v []byte, slot int, key uint64) {
-	c.codes[row] = c.dict.add(v, slot, key)
+func (c *columnBuilder) learn(row int, v []byte) {
+	c.codes[row] = c.dict.add(v)
 	c.newest = row
 	c.builder.text += int64(len(v)) + 4
 	if c.dict.text.len() >= c.review {

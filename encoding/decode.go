@@ -69,6 +69,8 @@ type Decoder struct {
 	builder *builder
 	input   input
 	ndjson  *ndjson
+	csv     csvRows
+	arrow   arrowRows
 	err     error
 }
 
@@ -78,6 +80,9 @@ func NewDecoder(schema *Schema, opts DecodeOptions, emit func(*Rows) error) *Dec
 	d := &Decoder{opts: opts.withDefaults(), emit: emit, builder: newBuilder(schema)}
 	d.builder.recycle = opts.Recycle
 	d.ndjson = newNDJSON(d.builder, d.opts)
+	lenient := d.ndjson.lenient
+	d.csv = csvRows{builder: d.builder, lenient: lenient}
+	d.arrow = arrowRows{builder: d.builder, lenient: lenient, unknown: opts.UnknownColumns}
 	return d
 }
 
@@ -93,14 +98,37 @@ func (d *Decoder) Decode(batch int, format InputFormat, packing Compression, bod
 	if err != nil {
 		return 0, d.input.explain(batch, err)
 	}
+	d.input.window.reset(r, d.opts.MaxBatchBytes)
 	switch format {
+	case CSVInput:
+		if err = d.csv.header(&d.input.window, d.opts.MaxRowBytes, d.csvColumn); err == nil {
+			rows, err = d.csv.read(&d.input.window, batch, d.opts.MaxRowBytes, d.rowDone)
+		} else if err == io.EOF {
+			err = nil // no header, no rows
+		}
+	case ArrowInput:
+		rows, err = d.arrow.read(&bounded{r: r, limit: d.opts.MaxBatchBytes}, batch, d.rowDone)
 	case NDJSONInput:
-		d.input.window.reset(r, d.opts.MaxBatchBytes)
 		rows, err = d.ndjson.read(&d.input.window, batch, d.opts.MaxRowBytes, d.rowDone)
 	default:
-		err = fmt.Errorf("unknown input format %q: use ndjson, csv or arrow", format)
+		err = unknownFormat(format)
 	}
 	return rows, d.input.explain(batch, err)
+}
+
+func unknownFormat(format InputFormat) error {
+	return fmt.Errorf("unknown input format %q: use ndjson, csv or arrow", format)
+}
+
+// csvColumn finds the column that a CSV header names.
+func (d *Decoder) csvColumn(name string) (csvField, error) {
+	if i, ok := d.builder.schema.Index(name); ok {
+		return csvField{name: name, column: &d.builder.columns[i]}, nil
+	}
+	if d.opts.UnknownColumns {
+		return csvField{name: name}, nil
+	}
+	return csvField{}, errUnknownColumn
 }
 
 func (d *Decoder) rowDone() error {
@@ -218,6 +246,20 @@ func (u unpacked) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	if err != nil && err != io.EOF {
 		err = fmt.Errorf("unpack %s: %w", u.packing, err)
+	}
+	return n, err
+}
+
+// bounded refuses to read more than limit bytes.
+type bounded struct {
+	r            io.Reader
+	total, limit int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.total += int64(n); b.total > b.limit {
+		return 0, tooLarge{b.limit}
 	}
 	return n, err
 }

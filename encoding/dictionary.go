@@ -7,20 +7,22 @@ import (
 )
 
 // dictionary numbers distinct texts in the order of their first appearance.
-// It is an open-addressing table whose slots hold short texts whole and long
-// texts by hash and length, so that most look-ups touch one cache line.
+// It is an open-addressing table whose slots hold texts of up to 16 bytes whole
+// and longer ones by hash, so that most look-ups touch one cache line.
 type dictionary struct {
 	slots []dictionarySlot // a power of two, at most half full
 	seed  [2]uint64        // drawn per dictionary: nobody outside can aim at one bucket
 	text  texts
 }
 
-// dictionarySlot is 16 bytes. key is the text itself when size <= 8, else its
-// hash. code is one more than the text's number; 0 marks an empty slot.
+// dictionarySlot is half a cache line. Of a text of up to 16 bytes, a and b hold
+// its first and last 8 bytes; of a longer one its hash and first 8 bytes.
 type dictionarySlot struct {
-	key  uint64
-	code int32
-	size int32
+	a, b   uint64
+	hash   uint32 // where the search for it begins
+	size   uint32
+	offset int32 // of the text in the dictionary's bytes
+	code   int32 // one more than the text's number; 0 marks an empty slot
 }
 
 const smallestDictionary = 256
@@ -32,44 +34,82 @@ func newDictionary() dictionary {
 	}
 }
 
-// find returns the number of v, or -1 and the slot and key under which add
-// would store it.
-func (d *dictionary) find(v []byte) (code int32, slot int, key uint64) {
-	key, h := d.hash(v)
-	mask := uint64(len(d.slots) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		s := &d.slots[i]
-		if s.key == key && int(s.size) == len(v) && s.code != 0 {
-			if len(v) <= 8 || string(d.text.value(int(s.code-1))) == string(v) {
-				return s.code - 1, int(i), key
+// find returns the number of v, or -1.
+func (d *dictionary) find(v []byte) int32 {
+	var a, b, h uint64
+	n := len(v)
+	if n <= 16 {
+		a, b = ends(v)
+		h = d.short(a, b, n)
+	} else {
+		a, b = d.long(v)
+		h = a
+	}
+	mask := uint32(len(d.slots) - 1)
+	for i := uint32(h) & mask; ; i = (i + 1) & mask {
+		s := &d.slots[i&uint32(len(d.slots)-1)]
+		if s.a == a && s.b == b && s.size == uint32(n) && s.code != 0 {
+			if n <= 16 || string(d.text.data[s.offset:int(s.offset)+n]) == string(v) {
+				return s.code - 1
 			}
 		}
 		if s.code == 0 {
-			return -1, int(i), key
+			return -1
 		}
 	}
 }
 
-// add stores v under the slot and key that find has just returned for it.
-func (d *dictionary) add(v []byte, slot int, key uint64) int32 {
+// add numbers v, which find has not found.
+func (d *dictionary) add(v []byte) int32 {
+	s := dictionarySlot{hash: d.hash(v), size: uint32(len(v)), offset: int32(len(d.text.data))}
+	if len(v) <= 16 {
+		s.a, s.b = ends(v)
+	} else {
+		s.a, s.b = d.long(v)
+	}
 	d.text.add(v)
 	n := d.text.len()
-	d.slots[slot] = dictionarySlot{key: key, code: int32(n), size: int32(len(v))}
+	s.code = int32(n)
+	d.place(s)
 	if 2*n > len(d.slots) {
-		d.grow()
+		old := d.slots
+		d.slots = make([]dictionarySlot, 2*len(old))
+		for _, s := range old {
+			if s.code != 0 {
+				d.place(s)
+			}
+		}
 	}
 	return int32(n - 1)
 }
 
-// pop forgets the text added last. No text was stored after it, so no other
-// text's way through the table leads over its slot.
+func (d *dictionary) place(s dictionarySlot) {
+	mask := uint32(len(d.slots) - 1)
+	i := s.hash & mask
+	for d.slots[i].code != 0 {
+		i = (i + 1) & mask
+	}
+	d.slots[i] = s
+}
+
+// pop forgets the text added last and closes the gap that it leaves in the
+// ways of the texts behind it.
 func (d *dictionary) pop() {
-	last := d.text.len() - 1
-	v := d.text.value(last)
-	_, slot, _ := d.find(v)
-	d.slots[slot] = dictionarySlot{}
+	last := int32(d.text.len())
+	v := d.text.value(int(last) - 1)
+	mask := uint32(len(d.slots) - 1)
+	gap := d.hash(v) & mask
+	for d.slots[gap].code != last {
+		gap = (gap + 1) & mask
+	}
+	for i := (gap + 1) & mask; d.slots[i].code != 0; i = (i + 1) & mask {
+		if home := d.slots[i].hash & mask; (i-home)&mask >= (i-gap)&mask {
+			d.slots[gap], gap = d.slots[i], i
+		}
+	}
+	d.slots[gap] = dictionarySlot{}
 	d.text.data = d.text.data[:len(d.text.data)-len(v)]
-	d.text.offsets = d.text.offsets[:last+1]
+	d.text.offsets = d.text.offsets[:last]
 }
 
 // reset forgets every text. Unless recycle is true, the memory of the texts
@@ -88,60 +128,48 @@ func (d *dictionary) reset(recycle bool) {
 	}
 }
 
-func (d *dictionary) grow() {
-	old := d.slots
-	d.slots = make([]dictionarySlot, 4*len(old))
-	mask := uint64(len(d.slots) - 1)
-	for _, s := range old {
-		if s.code == 0 {
-			continue
-		}
-		h := s.key
-		if s.size <= 8 {
-			h = d.spread(s.key, s.size)
-		}
-		i := h & mask
-		for d.slots[i].code != 0 {
-			i = (i + 1) & mask
-		}
-		d.slots[i] = s
+// hash is where the search for v begins.
+func (d *dictionary) hash(v []byte) uint32 {
+	if len(v) <= 16 {
+		a, b := ends(v)
+		return uint32(d.short(a, b, len(v)))
 	}
+	h, _ := d.long(v)
+	return uint32(h)
 }
 
-// hash returns the slot key of v and where the search for it begins.
-func (d *dictionary) hash(v []byte) (key, h uint64) {
+func (d *dictionary) short(a, b uint64, size int) uint64 {
+	return mum(a^d.seed[0], b^d.seed[1]^uint64(size)<<56)
+}
+
+// long is the hash of a text of more than 16 bytes, and its first 8.
+func (d *dictionary) long(v []byte) (hash, first uint64) {
 	n := len(v)
-	if n <= 8 {
-		key = load8(v)
-		return key, d.spread(key, int32(n))
-	}
 	a, b := d.seed[0], d.seed[1]^uint64(n)
 	rest := v
 	for len(rest) > 16 {
 		a = mum(binary.LittleEndian.Uint64(rest)^a, binary.LittleEndian.Uint64(rest[8:])^b)
 		rest = rest[16:]
 	}
-	a = mum(binary.LittleEndian.Uint64(v[max(n-16, 0):])^a, binary.LittleEndian.Uint64(v[n-8:])^b)
-	a = mum(a^d.seed[1], b^0x9e3779b97f4a7c15)
-	return a, a
+	tail := v[n-16:]
+	a = mum(binary.LittleEndian.Uint64(tail)^a, binary.LittleEndian.Uint64(tail[8:])^b)
+	return mum(a^d.seed[1], b^0x9e3779b97f4a7c15), binary.LittleEndian.Uint64(v)
 }
 
-func (d *dictionary) spread(key uint64, size int32) uint64 {
-	return mum(key^d.seed[0], uint64(size)^d.seed[1])
-}
-
-// load8 reads up to 8 bytes as a number; what stands behind v in its memory
-// does not count.
-func load8(v []byte) uint64 {
+// ends are the first and the last 8 of up to 16 bytes; of up to 8 bytes they
+// are all and none. What stands behind v in its memory does not count.
+func ends(v []byte) (first, last uint64) {
 	n := len(v)
+	if n > 8 {
+		return binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[n-8:])
+	}
 	if cap(v) >= 8 {
-		return binary.LittleEndian.Uint64(v[:8]) & (1<<(8*uint(n)) - 1)
+		return binary.LittleEndian.Uint64(v[:8]) & (1<<(8*uint(n)) - 1), 0
 	}
-	var w uint64
 	for i := n - 1; i >= 0; i-- {
-		w = w<<8 | uint64(v[i])
+		first = first<<8 | uint64(v[i])
 	}
-	return w
+	return first, 0
 }
 
 func mum(a, b uint64) uint64 {
