@@ -364,4 +364,3 @@ func arrowDecimal(precision, scale int32) (Type, bool) {
 	precision = max(precision, scale, 1)
 	return Type{Kind: Decimal, Precision: precision, Scale: scale}, precision <= MaxPrecision
 }
-
