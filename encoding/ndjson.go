@@ -183,7 +183,7 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 			if b[p] == '}' {
 				break
 			}
-			return s.fail("", b[p:n], errNotJSON)
+			return s.fail(f.name, b[start:n], errNotJSON)
 		}
 	}
 	p++
