@@ -1,6 +1,7 @@
 package encoding
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -10,7 +11,6 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/decimal256"
-	"github.com/apache/arrow/go/v17/arrow/ipc"
 )
 
 // arrowRows reads an Arrow IPC stream into a builder, columns by their names.
@@ -23,9 +23,9 @@ type arrowRows struct {
 
 // read takes every row of the stream. The Arrow library panics on some damaged
 // streams; a panic is an error of the batch.
-func (s *arrowRows) read(r io.Reader, batch int, done func() error) (rows int64, err error) {
+func (s *arrowRows) read(r io.Reader, batch int, maxBytes int64, done func() error) (rows int64, err error) {
 	defer recovered(&err)
-	in, err := ipc.NewReader(r)
+	in, err := openArrow(r, maxBytes)
 	if err != nil {
 		return 0, fmt.Errorf("read arrow schema: %w", err)
 	}
@@ -47,6 +47,9 @@ func (s *arrowRows) read(r io.Reader, batch int, done func() error) (rows int64,
 	readers := make([]arrowColumn, len(s.builder.columns))
 	for in.Next() {
 		rec := in.Record()
+		if rec.NumRows() > maxBytes-rows { // rows without values cost nothing to claim
+			return rows, tooLarge{maxBytes}
+		}
 		for i, place := range places {
 			readers[i] = nil
 			if place == 0 {
@@ -96,7 +99,11 @@ func (s *arrowRows) read(r io.Reader, batch int, done func() error) (rows int64,
 
 // recovered turns a panic of the Arrow library into an error.
 func recovered(err *error) {
-	if p := recover(); p != nil {
+	switch p := recover().(type) {
+	case nil:
+	case error:
+		*err = fmt.Errorf("damaged arrow stream: %w", p)
+	default:
 		*err = fmt.Errorf("damaged arrow stream: %v", p)
 	}
 }
@@ -216,7 +223,7 @@ func (s *arrowRows) textual(c *columnBuilder, text func(i int) string) arrowColu
 // maxExact is up to where float64 holds every whole number.
 const maxExact = 1 << 53
 
-var errInexact = fmt.Errorf("is a whole number beyond 2^53, which a float64 rounds: declare the column int64, decimal or string")
+var errInexact = errors.New("is a whole number beyond 2^53, which a float64 rounds: declare the column int64, decimal or string")
 
 func (s *arrowRows) whole(c *columnBuilder, value func(i int) int64) arrowColumn {
 	switch c.kind {
@@ -260,7 +267,7 @@ func (s *arrowRows) floats(c *columnBuilder, value func(i int) float64) arrowCol
 	}
 }
 
-var errNotFiniteValue = fmt.Errorf("is not finite: send null instead of NaN and infinities")
+var errNotFiniteValue = errors.New("is not finite: send null instead of NaN and infinities")
 
 // decimals takes unscaled numbers; what does not fit exactly is refused.
 func (s *arrowRows) decimals(c *columnBuilder, scale int32, value func(i int) *big.Int) arrowColumn {
@@ -298,7 +305,7 @@ func arrowDays(c *columnBuilder, value func(i int) (day int64, whole bool)) arro
 	}
 }
 
-var errDayRange = fmt.Errorf("is no whole day of the years 1 to 9999")
+var errDayRange = errors.New("is no whole day of the years 1 to 9999")
 
 // arrowInstants takes timestamps of any unit. With a zone or without, Arrow
 // counts from 1970 in UTC.

@@ -107,7 +107,7 @@ func (d *Decoder) Decode(batch int, format InputFormat, packing Compression, bod
 			err = nil // no header, no rows
 		}
 	case ArrowInput:
-		rows, err = d.arrow.read(&bounded{r: r, limit: d.opts.MaxBatchBytes}, batch, d.rowDone)
+		rows, err = d.arrow.read(r, batch, d.opts.MaxBatchBytes, d.rowDone)
 	case NDJSONInput:
 		rows, err = d.ndjson.read(&d.input.window, batch, d.opts.MaxRowBytes, d.rowDone)
 	default:
@@ -246,20 +246,6 @@ func (u unpacked) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	if err != nil && err != io.EOF {
 		err = fmt.Errorf("unpack %s: %w", u.packing, err)
-	}
-	return n, err
-}
-
-// bounded refuses to read more than limit bytes.
-type bounded struct {
-	r            io.Reader
-	total, limit int64
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	if b.total += int64(n); b.total > b.limit {
-		return 0, tooLarge{b.limit}
 	}
 	return n, err
 }

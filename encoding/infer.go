@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/apache/arrow/go/v17/arrow/ipc"
 )
 
 // Inferrer finds the schema of an extraction that came without one: of each
@@ -83,7 +81,7 @@ func (n *Inferrer) Observe(batch int, format InputFormat, packing Compression, b
 			err = nil
 		}
 	case ArrowInput:
-		err = n.arrow(&bounded{r: r, limit: n.opts.MaxBatchBytes})
+		err = n.arrow(r)
 	default:
 		err = unknownFormat(format)
 	}
@@ -110,7 +108,7 @@ func (n *Inferrer) column(name string) (*observed, error) {
 // arrow takes the types that the stream declares; its values are of no account.
 func (n *Inferrer) arrow(r io.Reader) (err error) {
 	defer recovered(&err)
-	in, err := ipc.NewReader(r)
+	in, err := openArrow(r, n.opts.MaxBatchBytes)
 	if err != nil {
 		return fmt.Errorf("read arrow schema: %w", err)
 	}
