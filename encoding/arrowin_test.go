@@ -198,7 +198,9 @@ func FuzzArrow(f *testing.F) {
 		if err != nil && !errors.As(err, &row) && !errors.As(err, &batch) {
 			t.Errorf("got %T %v", err, err)
 		}
-		if err := NewInferrer().Observe(1, ArrowInput, Plain, bytes.NewReader(body)); err != nil && !errors.As(err, &batch) {
+		n := NewInferrer()
+		n.opts.MaxBatchBytes = 1 << 20
+		if err := n.Observe(1, ArrowInput, Plain, bytes.NewReader(body)); err != nil && !errors.As(err, &batch) {
 			t.Errorf("got %T %v", err, err)
 		}
 		if err == nil {

@@ -26,7 +26,7 @@ type arrowFrames struct {
 	left, limit int64
 }
 
-var errArrowFrame = errors.New("not an arrow IPC stream: its message lengths make no sense")
+var errArrowFrame = errors.New("not an arrow IPC stream: its lengths make no sense")
 
 func (f *arrowFrames) Read(p []byte) (int, error) {
 	if f.head.Len() == 0 && f.body == 0 {
@@ -83,44 +83,6 @@ func (f *arrowFrames) take(n int64) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// arrowBody is the bodyLength of a message's metadata, a FlatBuffers table
-// whose fourth field it is.
-func arrowBody(meta []byte) (n int64, ok bool) {
-	at := func(p, size int64) []byte {
-		if p < 0 || p+size > int64(len(meta)) {
-			return nil
-		}
-		return meta[p : p+size]
-	}
-	b := at(0, 4)
-	if b == nil {
-		return 0, false
-	}
-	root := int64(binary.LittleEndian.Uint32(b))
-	if b = at(root, 4); b == nil {
-		return 0, false
-	}
-	vtable := root - int64(int32(binary.LittleEndian.Uint32(b)))
-	if b = at(vtable, 2); b == nil {
-		return 0, false
-	}
-	if binary.LittleEndian.Uint16(b) <= 10 {
-		return 0, true // left out: 0
-	}
-	if b = at(vtable+10, 2); b == nil {
-		return 0, false
-	}
-	offset := int64(binary.LittleEndian.Uint16(b))
-	if offset == 0 {
-		return 0, true
-	}
-	if b = at(root+offset, 8); b == nil {
-		return 0, false
-	}
-	n = int64(binary.LittleEndian.Uint64(b))
-	return n, n >= 0
 }
 
 // boundedAllocator panics, for recovered to catch, once more than limit bytes
