@@ -136,18 +136,26 @@ func (s *csvRows) row(b []byte, n int, w *window) *RowError {
 	p := 0
 	for i := range s.fields {
 		f := &s.fields[i]
-		cell, end, quoted, err := s.cell(b, p, n)
-		if err == nil {
-			switch {
-			case f.column != nil:
-				f.column.filled = row + 1
-				err = s.set(f.column, row, cell, quoted)
-			case f.seen != nil:
-				f.seen.text(cell, quoted)
-			}
+		end := -1
+		if f.column != nil {
+			f.column.filled = row + 1
+			end = s.short(f.column, row, b, p, n)
 		}
-		if err != nil {
-			return &RowError{Column: f.name, Value: shortened(cell), Err: err}
+		if end < 0 {
+			var cell []byte
+			var quoted bool
+			var err error
+			if cell, end, quoted, err = s.cell(b, p, n); err == nil {
+				switch {
+				case f.column != nil:
+					err = s.set(f.column, row, cell, quoted)
+				case f.seen != nil:
+					f.seen.text(cell)
+				}
+			}
+			if err != nil {
+				return &RowError{Column: f.name, Value: shortened(cell), Err: err}
+			}
 		}
 		p = end + 1
 		if (end == n) != (i == len(s.fields)-1) {
@@ -230,6 +238,25 @@ func cellStops(w uint64) uint64 {
 	return ((c-ones)&^c | (q-ones)&^q | (l-ones)&^l) & highs
 }
 
+// short takes a plain number or date at b[p] without looking for the field's end
+// first; it returns that end, or -1 if the field is anything else.
+func (s *csvRows) short(c *columnBuilder, row int, b []byte, p, n int) int {
+	end := -1
+	switch c.kind {
+	case Int64, Float64, Decimal:
+		end = c.setShort(row, b, p)
+	case Date:
+		if day, ok := isoDate(b[p : p+10]); ok {
+			c.days[row] = day
+			end = p + 10
+		}
+	}
+	if end == n || end >= 0 && b[end] == ',' {
+		return end
+	}
+	return -1
+}
+
 // set takes a field. Empty is null, but a quoted empty text is a text.
 func (s *csvRows) set(c *columnBuilder, row int, cell []byte, quoted bool) error {
 	if len(cell) == 0 && (!quoted || c.kind != String) {
@@ -246,12 +273,6 @@ func (s *csvRows) set(c *columnBuilder, row int, cell []byte, quoted bool) error
 		// The scanner wants a byte behind the value that is no part of it.
 		s.scratch = append(append(s.scratch[:0], cell...), jsonSlack...)
 		return s.json(c, row, len(cell))
-	case Int64:
-		if v, ok := shortInt(cell); ok {
-			c.ints[row] = v
-			return nil
-		}
-		err = c.parse(row, cell)
 	default:
 		err = c.parse(row, cell)
 	}
@@ -298,24 +319,4 @@ func (s *csvRows) json(c *columnBuilder, row, n int) error {
 	}
 	c.setBytes(row, v.compact(nil, b[p:v.end]))
 	return nil
-}
-
-// shortInt reads a whole number of at most 8 digits and a sign.
-func shortInt(v []byte) (int64, bool) {
-	neg := v[0] == '-'
-	if neg {
-		v = v[1:]
-	}
-	if len(v) == 0 || len(v) > 8 {
-		return 0, false
-	}
-	w, _ := ends(v)
-	n, digits := leadingDigits(w)
-	if digits != len(v) {
-		return 0, false
-	}
-	if neg {
-		return -int64(n), true
-	}
-	return int64(n), true
 }

@@ -221,7 +221,7 @@ func (s *ndjson) observe(f *field, b []byte, p int) int {
 }
 
 // text looks at a CSV field.
-func (o *observed) text(v []byte, quoted bool) {
+func (o *observed) text(v []byte) {
 	if len(v) == 0 {
 		return // null, or in a column of texts a text
 	}

@@ -149,12 +149,8 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 			switch f.kind {
 			case String:
 				p = s.text(f.column, row, b, p)
-			case Int64:
-				p = s.int(f.column, row, b, p)
-			case Float64:
-				p = s.float(f.column, row, b, p)
-			case Decimal:
-				p = s.decimal(f.column, row, b, p)
+			case Int64, Float64, Decimal:
+				p = s.number(f.column, row, b, p)
 			case Date:
 				p = s.date(f.column, row, b, p)
 			case observedKind:
@@ -293,39 +289,9 @@ func (s *ndjson) text(c *columnBuilder, row int, b []byte, p int) int {
 	return v.end
 }
 
-func (s *ndjson) int(c *columnBuilder, row int, b []byte, p int) int {
-	neg, v, fraction, end, ok := shortNumber(b, p)
-	if !ok || fraction > 0 {
-		return s.other(c, row, b, p)
-	}
-	n := int64(v)
-	if neg {
-		n = -n
-	}
-	c.ints[row] = n
-	return end
-}
-
-func (s *ndjson) float(c *columnBuilder, row int, b []byte, p int) int {
-	neg, v, fraction, end, ok := shortNumber(b, p)
-	if !ok || v >= 1<<53 {
-		return s.other(c, row, b, p)
-	}
-	n := float64(v) / floatTens[fraction]
-	if neg {
-		n = -n
-	}
-	c.floats[row] = n
-	return end
-}
-
-func (s *ndjson) decimal(c *columnBuilder, row int, b []byte, p int) int {
-	neg, v, fraction, end, ok := shortNumber(b, p)
-	if ok {
-		if n, ok := shortDecimal(neg, v, fraction, c.limit, c.column.Type.Scale); ok {
-			c.decimals[row] = n
-			return end
-		}
+func (s *ndjson) number(c *columnBuilder, row int, b []byte, p int) int {
+	if end := c.setShort(row, b, p); end >= 0 {
+		return end
 	}
 	return s.other(c, row, b, p)
 }
@@ -417,6 +383,43 @@ func (c *columnBuilder) literal(row int, v []byte) error {
 		return errNotDate
 	}
 	return errNotTimestamp
+}
+
+// setShort sets a column of numbers to the number at b[p], in a line of a window,
+// if it is short and plain; it returns the index behind it, or -1.
+func (c *columnBuilder) setShort(row int, b []byte, p int) int {
+	neg, v, fraction, end, ok := shortNumber(b, p)
+	if !ok {
+		return -1
+	}
+	switch c.kind {
+	case Int64:
+		if fraction > 0 {
+			return -1
+		}
+		n := int64(v)
+		if neg {
+			n = -n
+		}
+		c.ints[row] = n
+		return end
+	case Float64:
+		if v >= maxExact {
+			return -1
+		}
+		n := float64(v) / floatTens[fraction] // both exact, so the quotient is the nearest
+		if neg {
+			n = -n
+		}
+		c.floats[row] = n
+		return end
+	}
+	n, ok := shortDecimal(neg, v, fraction, c.limit, c.column.Type.Scale)
+	if !ok {
+		return -1
+	}
+	c.decimals[row] = n
+	return end
 }
 
 // parse sets the row to what v says, in a column that is not text.
