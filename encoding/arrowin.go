@@ -293,7 +293,7 @@ func arrowDays(c *columnBuilder, value func(i int) (day int64, whole bool)) arro
 	}
 	return func(row, i int) error {
 		day, whole := value(i)
-		if !whole || day < firstDay || day > lastDay {
+		if !whole || day < earliestDay || day > lastDay {
 			return errDayRange
 		}
 		if c.kind == Date {

@@ -23,24 +23,24 @@ type Inferrer struct {
 // observed is what was seen of one column.
 type observed struct {
 	name     string
-	forms    form
+	forms    sighting
 	declared Type // by Arrow batches, while they agree and there are no others
 }
 
-// form is a set of the forms that a column's values have.
-type form uint16
+// sighting is a set of the forms that a column's values have.
+type sighting uint16
 
 const (
-	formBool      form = 1 << iota
-	formInt            // a whole number that a float64 holds exactly
-	formBigInt         // one of int64 that it does not
-	formFloat          // a number with a fraction or an exponent, finite
-	formDate           // YYYY-MM-DD
-	formTimestamp      // a full timestamp, as accepted by a timestamp column
-	formText           // anything else
-	formNested         // an object or array
-	formCSVText        // a text that came from CSV and so is no JSON
-	formDeclared       // what an Arrow batch declares
+	sawBool      sighting = 1 << iota
+	sawInt                // a whole number that a float64 holds exactly
+	sawBigInt             // one of int64 that it does not
+	sawFloat              // a number with a fraction or an exponent, finite
+	sawDate               // YYYY-MM-DD
+	sawTimestamp          // a full timestamp, as accepted by a timestamp column
+	sawText               // anything else
+	sawNested             // an object or array
+	sawCSVText            // a field of CSV that is no JSON, seen beside its form
+	sawDeclared           // what an Arrow batch declares
 )
 
 // NewInferrer makes an Inferrer that has seen nothing.
@@ -130,28 +130,28 @@ func (n *Inferrer) arrow(r io.Reader) (err error) {
 // declare takes an Arrow column's type: as it is when no other batch disagrees,
 // else as the widest form that its values can have.
 func (o *observed) declare(t Type) {
-	if o.forms&formDeclared == 0 {
+	if o.forms&sawDeclared == 0 {
 		o.declared = t
 	} else if o.declared != t {
 		o.forms |= wideForm(o.declared) | wideForm(t)
 	}
-	o.forms |= formDeclared
+	o.forms |= sawDeclared
 }
 
-func wideForm(t Type) form {
+func wideForm(t Type) sighting {
 	switch t.Kind {
 	case Int64:
-		return formBigInt
+		return sawBigInt
 	case Float64:
-		return formFloat
+		return sawFloat
 	case Bool:
-		return formBool
+		return sawBool
 	case Date:
-		return formDate
+		return sawDate
 	case Timestamp:
-		return formTimestamp
+		return sawTimestamp
 	}
-	return formText
+	return sawText
 }
 
 // Schema is the schema of what was observed. It fails when there was no column,
@@ -169,28 +169,28 @@ func (n *Inferrer) Schema() (*Schema, error) {
 }
 
 func (o *observed) narrowest() (Type, bool) {
-	forms := o.forms &^ formDeclared
-	if o.forms&formDeclared != 0 {
+	forms := o.forms &^ (sawDeclared | sawCSVText)
+	if o.forms&sawDeclared != 0 {
 		if forms == 0 || forms == wideForm(o.declared) {
 			return o.declared, true
 		}
 		forms |= wideForm(o.declared)
 	}
-	within := func(f form) bool { return forms&^f == 0 }
+	within := func(f sighting) bool { return forms&^f == 0 }
 	switch {
-	case forms&formNested != 0:
-		return Type{Kind: JSONText}, forms&formCSVText == 0
+	case forms&sawNested != 0:
+		return Type{Kind: JSONText}, o.forms&sawCSVText == 0
 	case forms == 0:
 		return Type{Kind: String}, true
-	case within(formBool):
+	case within(sawBool):
 		return Type{Kind: Bool}, true
-	case within(formInt | formBigInt):
+	case within(sawInt | sawBigInt):
 		return Type{Kind: Int64}, true
-	case within(formInt | formFloat):
+	case within(sawInt | sawFloat):
 		return Type{Kind: Float64}, true
-	case within(formDate):
+	case within(sawDate):
 		return Type{Kind: Date}, true
-	case within(formDate | formTimestamp):
+	case within(sawDate | sawTimestamp):
 		return Type{Kind: Timestamp}, true
 	}
 	return Type{Kind: String}, true
@@ -200,7 +200,7 @@ func (o *observed) narrowest() (Type, bool) {
 func (s *ndjson) observe(f *field, b []byte, p int) int {
 	if b[p] == '"' {
 		v, end := s.string(b, p)
-		if end >= 0 && f.seen.forms&formText == 0 {
+		if end >= 0 && f.seen.forms&sawText == 0 {
 			f.seen.forms |= calendarForm(v)
 		}
 		return end
@@ -211,9 +211,9 @@ func (s *ndjson) observe(f *field, b []byte, p int) int {
 	}
 	switch c := b[p]; {
 	case v.object || v.array:
-		f.seen.forms |= formNested
+		f.seen.forms |= sawNested
 	case c == 't' || c == 'f':
-		f.seen.forms |= formBool
+		f.seen.forms |= sawBool
 	case c != 'n':
 		f.seen.forms |= numberForm(b[p:v.end])
 	}
@@ -226,20 +226,19 @@ func (o *observed) text(v []byte) {
 		return // null, or in a column of texts a text
 	}
 	if _, ok := parseBool(v); ok {
-		o.forms |= formBool
+		o.forms |= sawBool
+		if v[0] < 'a' || v[1] < 'a' || v[2] < 'a' || v[3] < 'a' || v[len(v)-1] < 'a' {
+			o.forms |= sawCSVText
+		}
 		return
 	}
 	if plainNumber(v) {
-		if f := numberForm(v); f != formText {
+		if f := numberForm(v); f != sawText {
 			o.forms |= f
 			return
 		}
 	}
-	f := calendarForm(v)
-	if f == formText {
-		f |= formCSVText
-	}
-	o.forms |= f
+	o.forms |= calendarForm(v) | sawCSVText
 }
 
 // plainNumber reports whether v is a number as JSON writes it. Others, such as
@@ -254,32 +253,32 @@ func plainNumber(v []byte) bool {
 }
 
 // numberForm is the form of a JSON number.
-func numberForm(v []byte) form {
+func numberForm(v []byte) sighting {
 	if bytes.ContainsAny(v, ".eE") {
 		if _, err := parseFloat(v); err != nil {
-			return formText
+			return sawText
 		}
-		return formFloat
+		return sawFloat
 	}
 	n, err := parseInt(v)
 	switch {
 	case err != nil:
-		return formText
+		return sawText
 	case n > maxExact || n < -maxExact:
-		return formBigInt
+		return sawBigInt
 	}
-	return formInt
+	return sawInt
 }
 
-func calendarForm(v []byte) form {
+func calendarForm(v []byte) sighting {
 	if len(v) == 10 {
 		if _, ok := parseDate(v); ok {
-			return formDate
+			return sawDate
 		}
-		return formText
+		return sawText
 	}
 	if _, err := parseTimestamp(v); err == nil {
-		return formTimestamp
+		return sawTimestamp
 	}
-	return formText
+	return sawText
 }

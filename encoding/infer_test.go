@@ -40,6 +40,7 @@ func TestInfer(t *testing.T) {
 		{name: "csv quoted empty in a column of numbers", want: "a int64", batches: []batch{csv("a", "1", `""`)}},
 		{name: "csv and json", want: "a float64", batches: []batch{csv("a", "1"), json(`{"a":1.5}`)}},
 		{name: "csv text and nested", bad: `column "a" holds objects`, batches: []batch{csv("a", "x"), json(`{"a":{}}`)}},
+		{name: "csv date and nested", bad: `column "a" holds objects`, batches: []batch{csv("a", "2024-01-01"), json(`{"a":{}}`)}},
 		{name: "nothing", bad: "at least one column"},
 		{name: "key without a name", bad: "has no name", batches: []batch{json(`{"":1}`)}},
 		{name: "damaged", bad: "batch 1, row 2", batches: []batch{json(`{"a":1}`, `{"a":}`)}},

@@ -13,11 +13,9 @@ var (
 )
 
 const (
-	dayMicros  = 86_400_000_000
-	firstDay   = -719_162  // 0001-01-01
-	lastDay    = 2_932_896 // 9999-12-31
-	firstMicro = firstDay * dayMicros
-	lastMicro  = (lastDay+1)*dayMicros - 1
+	earliestDay = -719_162 // 0001-01-01
+	firstMicro  = earliestDay * dayMicros
+	lastMicro   = (lastDay+1)*dayMicros - 1
 )
 
 // parseDate reads YYYY-MM-DD or YYYYMMDD as days since 1970-01-01.
