@@ -1,0 +1,284 @@
+package encoding
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Inferrer finds the schema of an extraction that came without one: of each
+// column the narrowest type that takes every value of every batch exactly. It
+// looks at all of it, so that no file depends on which rows came first. It is
+// for one goroutine.
+type Inferrer struct {
+	opts    DecodeOptions
+	input   input
+	columns []*observed // in the order of their first appearance
+	index   map[string]*observed
+	ndjson  *ndjson
+	csv     csvRows
+}
+
+// observed is what was seen of one column.
+type observed struct {
+	name     string
+	forms    sighting
+	declared Type // by Arrow batches, while they agree and there are no others
+}
+
+// sighting is a set of the forms that a column's values have.
+type sighting uint16
+
+const (
+	sawBool      sighting = 1 << iota
+	sawInt                // a whole number that a float64 holds exactly
+	sawBigInt             // one of int64 that it does not
+	sawFloat              // a number with a fraction or an exponent, finite
+	sawDate               // YYYY-MM-DD
+	sawTimestamp          // a full timestamp, as accepted by a timestamp column
+	sawText               // anything else
+	sawNested             // an object or array
+	sawCSVText            // a field of CSV that is no JSON, seen beside its form
+	sawDeclared           // what an Arrow batch declares
+)
+
+// NewInferrer makes an Inferrer that has seen nothing.
+func NewInferrer() *Inferrer {
+	n := &Inferrer{opts: DecodeOptions{}.withDefaults(), index: make(map[string]*observed)}
+	n.ndjson = &ndjson{fields: make(map[string]*field)}
+	n.ndjson.unknown = func(name string) (*field, error) {
+		o, err := n.column(name)
+		if err != nil {
+			return nil, err
+		}
+		f := &field{name: name, kind: observedKind, seen: o}
+		n.ndjson.fields[name] = f
+		return f, nil
+	}
+	return n
+}
+
+// Observe looks at one batch; its errors are those of [Decoder.Decode].
+func (n *Inferrer) Observe(batch int, format InputFormat, packing Compression, body io.Reader) error {
+	r, err := n.input.open(packing, body)
+	if err != nil {
+		return n.input.explain(batch, err)
+	}
+	n.input.window.reset(r, n.opts.MaxBatchBytes)
+	none := func() error { return nil }
+	switch format {
+	case NDJSONInput:
+		_, err = n.ndjson.read(&n.input.window, batch, n.opts.MaxRowBytes, none)
+	case CSVInput:
+		err = n.csv.header(&n.input.window, n.opts.MaxRowBytes, func(name string) (csvField, error) {
+			o, err := n.column(name)
+			return csvField{name: name, seen: o}, err
+		})
+		if err == nil {
+			_, err = n.csv.read(&n.input.window, batch, n.opts.MaxRowBytes, none)
+		} else if err == io.EOF {
+			err = nil
+		}
+	case ArrowInput:
+		err = n.arrow(r)
+	default:
+		err = unknownFormat(format)
+	}
+	return n.input.explain(batch, err)
+}
+
+func (n *Inferrer) column(name string) (*observed, error) {
+	o := n.index[name]
+	if o != nil {
+		return o, nil
+	}
+	if len(n.columns) == MaxColumns {
+		return nil, fmt.Errorf("is one more than the %d columns that a table may have", MaxColumns)
+	}
+	if name == "" {
+		return nil, fmt.Errorf("has no name: give it one")
+	}
+	o = &observed{name: strings.Clone(name)}
+	n.index[o.name] = o
+	n.columns = append(n.columns, o)
+	return o, nil
+}
+
+// arrow takes the types that the stream declares; its values are of no account.
+func (n *Inferrer) arrow(r io.Reader) (err error) {
+	defer recovered(&err)
+	in, err := openArrow(r, n.opts.MaxBatchBytes)
+	if err != nil {
+		return fmt.Errorf("read arrow schema: %w", err)
+	}
+	defer in.Release()
+	for _, f := range in.Schema().Fields() {
+		t, ok := arrowKind(f.Type)
+		if !ok {
+			return fmt.Errorf("arrow column %q is %v, which no column type takes: send text, numbers, bools, dates or timestamps", f.Name, f.Type)
+		}
+		o, err := n.column(f.Name)
+		if err != nil {
+			return fmt.Errorf("arrow column %q %w", f.Name, err)
+		}
+		o.declare(t)
+	}
+	return nil
+}
+
+// declare takes an Arrow column's type: as it is when no other batch disagrees,
+// else as the widest form that its values can have.
+func (o *observed) declare(t Type) {
+	if o.forms&sawDeclared == 0 {
+		o.declared = t
+	} else if o.declared != t {
+		o.forms |= wideForm(o.declared) | wideForm(t)
+	}
+	o.forms |= sawDeclared
+}
+
+func wideForm(t Type) sighting {
+	switch t.Kind {
+	case Int64:
+		return sawBigInt
+	case Float64:
+		return sawFloat
+	case Bool:
+		return sawBool
+	case Date:
+		return sawDate
+	case Timestamp:
+		return sawTimestamp
+	}
+	return sawText
+}
+
+// Schema is the schema of what was observed. It fails when there was no column,
+// or when no type takes a column's values.
+func (n *Inferrer) Schema() (*Schema, error) {
+	columns := make([]Column, len(n.columns))
+	for i, o := range n.columns {
+		t, ok := o.narrowest()
+		if !ok {
+			return nil, fmt.Errorf("infer schema: column %q holds objects or arrays in some batches and text that is not JSON in others: give the extraction a schema", o.name)
+		}
+		columns[i] = Column{Name: o.name, Type: t}
+	}
+	return NewSchema(columns)
+}
+
+func (o *observed) narrowest() (Type, bool) {
+	forms := o.forms &^ (sawDeclared | sawCSVText)
+	if o.forms&sawDeclared != 0 {
+		if forms == 0 || forms == wideForm(o.declared) {
+			return o.declared, true
+		}
+		forms |= wideForm(o.declared)
+	}
+	within := func(f sighting) bool { return forms&^f == 0 }
+	switch {
+	case forms&sawNested != 0:
+		return Type{Kind: JSONText}, o.forms&sawCSVText == 0
+	case forms == 0:
+		return Type{Kind: String}, true
+	case within(sawBool):
+		return Type{Kind: Bool}, true
+	case within(sawInt | sawBigInt):
+		return Type{Kind: Int64}, true
+	case within(sawInt | sawFloat):
+		return Type{Kind: Float64}, true
+	case within(sawDate):
+		return Type{Kind: Date}, true
+	case within(sawDate | sawTimestamp):
+		return Type{Kind: Timestamp}, true
+	}
+	return Type{Kind: String}, true
+}
+
+// observe looks at the JSON value at b[p].
+func (s *ndjson) observe(f *field, b []byte, p int) int {
+	if b[p] == '"' {
+		v, end := s.string(b, p)
+		if end >= 0 && f.seen.forms&sawText == 0 {
+			f.seen.forms |= calendarForm(v)
+		}
+		return end
+	}
+	v, err := s.values.scan(b, p, 1)
+	if err != nil {
+		return s.stop(nil, err)
+	}
+	switch c := b[p]; {
+	case v.object || v.array:
+		f.seen.forms |= sawNested
+	case c == 't' || c == 'f':
+		f.seen.forms |= sawBool
+	case c != 'n':
+		f.seen.forms |= numberForm(b[p:v.end])
+	}
+	return v.end
+}
+
+// text looks at a CSV field.
+func (o *observed) text(v []byte) {
+	if len(v) == 0 {
+		return // null, or in a column of texts a text
+	}
+	if _, ok := parseBool(v); ok {
+		o.forms |= sawBool
+		if v[0] < 'a' || v[1] < 'a' || v[2] < 'a' || v[3] < 'a' || v[len(v)-1] < 'a' {
+			o.forms |= sawCSVText
+		}
+		return
+	}
+	if plainNumber(v) {
+		if f := numberForm(v); f != sawText {
+			o.forms |= f
+			return
+		}
+	}
+	o.forms |= calendarForm(v) | sawCSVText
+}
+
+// plainNumber reports whether v is a number as JSON writes it. Others, such as
+// 007 or +5, are more likely codes whose text matters.
+func plainNumber(v []byte) bool {
+	if v[0] != '-' && v[0]-'0' > 9 {
+		return false
+	}
+	var room [64]byte
+	b := append(append(room[:0], v...), jsonSlack[:8]...)
+	return numberEnd(b, 0) == len(v)
+}
+
+// numberForm is the form of a JSON number.
+func numberForm(v []byte) sighting {
+	if bytes.ContainsAny(v, ".eE") {
+		if _, err := parseFloat(v); err != nil {
+			return sawText
+		}
+		return sawFloat
+	}
+	n, err := parseInt(v)
+	switch {
+	case err != nil:
+		return sawText
+	case n > maxExact || n < -maxExact:
+		return sawBigInt
+	}
+	return sawInt
+}
+
+func calendarForm(v []byte) sighting {
+	if len(v) == 10 {
+		if _, ok := parseDate(v); ok {
+			return sawDate
+		}
+		return sawText
+	}
+	if _, err := parseTimestamp(v); err == nil {
+		return sawTimestamp
+	}
+	return sawText
+}

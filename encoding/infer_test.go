@@ -1,0 +1,109 @@
+package encoding
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestInfer(t *testing.T) {
+	type batch struct {
+		format InputFormat
+		text   string
+	}
+	json := func(lines ...string) batch { return batch{NDJSONInput, strings.Join(lines, "\n")} }
+	csv := func(lines ...string) batch { return batch{CSVInput, strings.Join(lines, "\n")} }
+	for _, tt := range []struct {
+		name    string
+		batches []batch
+		want    string
+		bad     string
+	}{
+		{name: "each kind", want: "a int64, b float64, c bool, d date, e timestamp, f string, g json, h json, i string",
+			batches: []batch{json(`{"a":1,"b":1.5,"c":true,"d":"2024-01-01","e":"2024-01-01T00:00:00Z","f":"x","g":{},"h":[],"i":null}`)}},
+		{name: "order of first appearance", want: "b int64, a int64, c int64", batches: []batch{json(`{"b":1}`, `{"a":1,"b":2}`), json(`{"c":1,"a":1}`)}},
+		{name: "whole and fraction", want: "a float64", batches: []batch{json(`{"a":1}`, `{"a":0.5}`)}},
+		{name: "large whole and fraction", want: "a string", batches: []batch{json(`{"a":9007199254740993}`, `{"a":0.5}`)}},
+		{name: "large whole", want: "a int64", batches: []batch{json(`{"a":9007199254740993}`, `{"a":1}`)}},
+		{name: "beyond 64 bits", want: "a string", batches: []batch{json(`{"a":9223372036854775808}`)}},
+		{name: "beyond a float64", want: "a string", batches: []batch{json(`{"a":1e999}`)}},
+		{name: "date and timestamp", want: "a timestamp", batches: []batch{json(`{"a":"2024-01-01"}`, `{"a":"2024-01-01 10:00:00"}`)}},
+		{name: "date and no date", want: "a string", batches: []batch{json(`{"a":"2024-01-01"}`, `{"a":"2024-13-01"}`)}},
+		{name: "date and number", want: "a string", batches: []batch{json(`{"a":"2024-01-01"}`, `{"a":5}`)}},
+		{name: "compact date stays text", want: "a string", batches: []batch{json(`{"a":"20240101"}`)}},
+		{name: "digits in quotes stay text", want: "a string", batches: []batch{json(`{"a":"123"}`)}},
+		{name: "bool and number", want: "a string", batches: []batch{json(`{"a":true}`, `{"a":5}`)}},
+		{name: "object and text", want: "a json", batches: []batch{json(`{"a":{}}`, `{"a":"x"}`, `{"a":5}`)}},
+		{name: "over batches", want: "a float64", batches: []batch{json(`{"a":1}`), json(`{"a":2.5}`)}},
+		{name: "csv", want: "a int64, b float64, c bool, d date, e timestamp, f string, g string, h string", batches: []batch{csv("a,b,c,d,e,f,g,h", "1,1.5,TRUE,2024-01-01,2024-01-01 10:00:00,x,,007", `,,,,,"","",8`)}},
+		{name: "csv quoted empty in a column of numbers", want: "a int64", batches: []batch{csv("a", "1", `""`)}},
+		{name: "csv and json", want: "a float64", batches: []batch{csv("a", "1"), json(`{"a":1.5}`)}},
+		{name: "csv text and nested", bad: `column "a" holds objects`, batches: []batch{csv("a", "x"), json(`{"a":{}}`)}},
+		{name: "csv date and nested", bad: `column "a" holds objects`, batches: []batch{csv("a", "2024-01-01"), json(`{"a":{}}`)}},
+		{name: "nothing", bad: "at least one column"},
+		{name: "key without a name", bad: "has no name", batches: []batch{json(`{"":1}`)}},
+		{name: "damaged", bad: "batch 1, row 2", batches: []batch{json(`{"a":1}`, `{"a":}`)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := NewInferrer()
+			var s *Schema
+			var err error
+			for i, b := range tt.batches {
+				if err = n.Observe(i+1, b.format, Plain, strings.NewReader(b.text)); err != nil {
+					break
+				}
+			}
+			if err == nil {
+				s, err = n.Schema()
+			}
+			if tt.bad != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.bad) {
+					t.Fatalf("got error %v, want %q", err, tt.bad)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, c := range s.Columns() {
+				got = append(got, c.Name+" "+c.Type.String())
+			}
+			if diff := cmp.Diff(tt.want, strings.Join(got, ", ")); diff != "" {
+				t.Errorf("schema (-want +got):\n%s", diff)
+			}
+			// What was inferred takes what it was inferred from.
+			d := NewDecoder(s, DecodeOptions{}, func(*Rows) error { return nil })
+			for i, b := range tt.batches {
+				if _, err := d.Decode(i+1, b.format, Plain, strings.NewReader(b.text)); err != nil {
+					t.Errorf("decode what was inferred: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// FuzzInfer: the schema that is inferred takes the rows it came from.
+func FuzzInfer(f *testing.F) {
+	f.Add("{\"a\":1}\n{\"a\":1.5,\"b\":\"2024-01-01\"}", "a,b\n1,x\n")
+	f.Add("{\"a\":{}}", "a\n\"{}\"\n")
+	f.Add("{\"a\":-0e1}", "a\n1e400\n")
+	f.Fuzz(func(t *testing.T, ndjson, csv string) {
+		n := NewInferrer()
+		if n.Observe(1, NDJSONInput, Plain, strings.NewReader(ndjson)) != nil || n.Observe(2, CSVInput, Plain, strings.NewReader(csv)) != nil {
+			return
+		}
+		s, err := n.Schema()
+		if err != nil {
+			return
+		}
+		d := NewDecoder(s, DecodeOptions{}, func(*Rows) error { return nil })
+		if _, err := d.Decode(1, NDJSONInput, Plain, strings.NewReader(ndjson)); err != nil {
+			t.Errorf("%v: %q: %v", s.Columns(), ndjson, err)
+		}
+		if _, err := d.Decode(2, CSVInput, Plain, strings.NewReader(csv)); err != nil && !strings.Contains(err.Error(), errNotUTF8.Error()) {
+			t.Errorf("%v: %q: %v", s.Columns(), csv, err)
+		}
+	})
+}
