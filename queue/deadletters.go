@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/messages"
@@ -102,18 +101,8 @@ type DeadMessage struct {
 // DeadLetter fetches one dead letter by its sequence; [ErrNotFound] when it is
 // gone.
 func (q *Queue) DeadLetter(ctx context.Context, sequence uint64) (*DeadMessage, error) {
-	var m *jetstream.RawStreamMsg
-	if err := q.retry(ctx, fmt.Sprintf("dead letter %d", sequence), func(ctx context.Context) error {
-		s, err := q.stream(ctx, streamDead)
-		if err != nil {
-			return err
-		}
-		m, err = s.GetMsg(ctx, sequence)
-		if missing(err) {
-			return errors.Join(ErrNotFound, err)
-		}
-		return err
-	}); err != nil {
+	m, err := q.message(ctx, streamDead, sequence)
+	if err != nil {
 		return nil, err
 	}
 	dead := &DeadMessage{

@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -127,7 +129,13 @@ func (d *delivery) beat(ctx context.Context, within time.Duration) error {
 // settle answers the server once and for all; before stores what must be
 // stored first. When it fails, the message comes again after its lease; the
 // delivery is settled all the same.
+//
+// After the lease is lost only what is done may still be said: any other
+// answer would speak for the one who has the message now.
 func (d *delivery) settle(ctx context.Context, verb string, answer []byte, before func(context.Context) error) error {
+	if lost := d.lost(); lost != nil && !bytes.Equal(answer, answerDone) {
+		return fmt.Errorf("%s %s: %w", verb, d.Subject, lost)
+	}
 	if !d.settled.CompareAndSwap(false, true) {
 		return fmt.Errorf("%s %s: %w", verb, d.Subject, ErrSettled)
 	}
@@ -147,6 +155,14 @@ func (d *delivery) settle(ctx context.Context, verb string, answer []byte, befor
 		_, err := d.q.nc.RequestWithContext(ctx, d.msg.Reply(), answer)
 		return err
 	})
+}
+
+// lost is why the delivery is no longer ours, nil while it is.
+func (d *delivery) lost() error {
+	if cause := context.Cause(d.ctx); errors.Is(cause, ErrLeaseLost) {
+		return cause
+	}
+	return nil
 }
 
 // Retry gives the message back, to be delivered again after delay, to anyone.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,12 @@ func (d *Destinations) Put(ctx context.Context, id string, document []byte, last
 		}
 		return err
 	})
+	if errors.Is(err, ErrRevision) {
+		// Our own write, whose answer was lost?
+		if stands, getErr := d.Get(ctx, id); getErr == nil && stands.Revision > last && bytes.Equal(stands.Document, document) {
+			return stands.Revision, nil
+		}
+	}
 	return revision, err
 }
 

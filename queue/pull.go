@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 )
 
 // puller takes messages one at a time from consumers in order of urgency, for
@@ -161,6 +162,9 @@ func (p *puller) watch(i int) {
 		err = batch.Error()
 	}
 	if found.msg == nil && err != nil && ctx.Err() == nil {
+		if !transient(err) {
+			p.q.log.Warn("pull fails", zap.Int("lane", i), zap.Error(err))
+		}
 		_ = p.q.pause(ctx, 200*time.Millisecond)
 	}
 	p.mu.Lock()

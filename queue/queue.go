@@ -169,6 +169,9 @@ func (q *Queue) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("close queue: %w", context.Cause(ctx))
 	}
+	if q.nc.IsConnected() {
+		_ = q.nc.FlushTimeout(time.Second) // what was given back at the last moment
+	}
 	q.nc.Close()
 	return err
 }
@@ -268,6 +271,23 @@ func (q *Queue) publish(ctx context.Context, m *nats.Msg, options ...jetstream.P
 		return err
 	})
 	return ack, err
+}
+
+// message is one message by its sequence.
+func (q *Queue) message(ctx context.Context, stream string, sequence uint64) (*jetstream.RawStreamMsg, error) {
+	var m *jetstream.RawStreamMsg
+	err := q.retry(ctx, fmt.Sprintf("message %d of %s", sequence, stream), func(ctx context.Context) error {
+		s, err := q.stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		m, err = s.GetMsg(ctx, sequence)
+		if missing(err) {
+			return errors.Join(ErrNotFound, err)
+		}
+		return err
+	})
+	return m, err
 }
 
 // lastOn is the last message on a subject, asked of the stream's leader.

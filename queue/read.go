@@ -7,7 +7,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -25,95 +24,91 @@ const (
 	readBytes    = 16 << 20
 )
 
-// stall is how long a reading hears nothing before it asks whether there is
-// anything left: messages may be purged under it.
+// stall is how long a reading hears nothing before it asks anew whether
+// there is anything left: messages may be purged under it.
 const stall = 5 * time.Second
 
 // read yields what stands on the subjects, in stream order, and ends when it
-// has caught up with what was there; a live reading goes on. An error is the
-// last thing it yields.
+// has caught up with what was there; a live reading goes on. It outlives the
+// server's absence. An error is the last thing it yields.
 func (q *Queue) read(ctx context.Context, r reading) iter.Seq2[jetstream.Msg, error] {
 	return func(yield func(jetstream.Msg, error) bool) {
-		fail := func(err error) { yield(nil, fmt.Errorf("read %s: %w", r.subjects[0], err)) }
-		var consumer jetstream.Consumer
-		err := q.retry(ctx, "open reader", func(ctx context.Context) (err error) {
-			consumer, err = q.js.OrderedConsumer(ctx, r.stream, jetstream.OrderedConsumerConfig{
-				FilterSubjects: r.subjects,
-				DeliverPolicy:  jetstream.DeliverAllPolicy,
-				HeadersOnly:    r.headersOnly,
-			})
-			return err
-		})
-		if err != nil {
-			fail(err)
-			return
-		}
-		info := consumer.CachedInfo()
-		if info.NumPending == 0 && !r.live {
-			q.drop(r.stream, info.Name)
-			return
-		}
-		iterator, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(readMessages, readBytes))
-		if err != nil {
-			fail(err)
-			return
-		}
-		defer func() {
-			iterator.Stop()
-			q.drop(r.stream, consumer.CachedInfo().Name)
-		}()
-		stop := context.AfterFunc(q.life, iterator.Stop)
-		defer stop()
+		next := uint64(1)
 		for {
-			step, cancel := ctx, context.CancelFunc(func() {})
-			if !r.live {
-				step, cancel = context.WithTimeout(ctx, stall)
-			}
-			msg, err := iterator.Next(jetstream.NextContext(step))
-			cancel()
-			switch {
-			case ctx.Err() != nil:
-				fail(context.Cause(ctx))
-				return
-			case q.life.Err() != nil:
-				fail(ErrClosed)
-				return
-			case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout):
-				if empty, err := q.readOut(ctx, consumer); err != nil {
-					fail(err)
-					return
-				} else if empty {
-					return
-				}
-				continue
-			case err != nil:
-				fail(err)
+			over, err := q.readFrom(ctx, r, &next, yield)
+			if over {
 				return
 			}
-			meta, err := msg.Metadata()
+			if err == nil {
+				err = q.pause(ctx, firstPause)
+			} else if transient(err) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrConsumerDeleted) {
+				err = q.pause(ctx, lastPause/8)
+			}
 			if err != nil {
-				fail(err)
-				return
-			}
-			if !yield(msg, nil) || (meta.NumPending == 0 && !r.live) {
+				yield(nil, fmt.Errorf("read %s: %w", r.subjects[0], err))
 				return
 			}
 		}
 	}
 }
 
-// readOut asks whether nothing is left for a reader that hears nothing.
-func (q *Queue) readOut(ctx context.Context, consumer jetstream.Consumer) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, q.cfg.RequestTimeout)
-	defer cancel()
-	info, err := consumer.Info(ctx)
-	switch {
-	case err == nil:
-		return info.NumPending == 0 && info.Delivered.Stream == 0, nil
-	case transient(err) || errors.Is(err, jetstream.ErrConsumerNotFound):
-		return false, nil // the reader makes a new one by itself
+// readFrom reads with one consumer, from *next on, until the reading is over
+// or the consumer fails.
+func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, yield func(jetstream.Msg, error) bool) (over bool, err error) {
+	var consumer jetstream.Consumer
+	err = q.retry(ctx, "open reader", func(ctx context.Context) error {
+		var err error
+		consumer, err = q.js.OrderedConsumer(ctx, r.stream, jetstream.OrderedConsumerConfig{
+			FilterSubjects: r.subjects,
+			DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
+			OptStartSeq:    *next,
+			HeadersOnly:    r.headersOnly,
+			// Its own repetitions would not end with ctx.
+			MaxResetAttempts: 1,
+		})
+		return err
+	})
+	if err != nil {
+		return false, err
 	}
-	return false, err
+	info := consumer.CachedInfo()
+	defer func() { q.drop(r.stream, consumer.CachedInfo().Name) }()
+	if info.NumPending == 0 && !r.live {
+		return true, nil
+	}
+	iterator, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(readMessages, readBytes))
+	if err != nil {
+		return false, err
+	}
+	defer iterator.Stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(q.life, func() { cancel(ErrClosed) })()
+	for {
+		step, release := ctx, context.CancelFunc(func() {})
+		if !r.live {
+			step, release = context.WithTimeout(ctx, stall)
+		}
+		msg, err := iterator.Next(jetstream.NextContext(step))
+		release()
+		switch {
+		case ctx.Err() != nil:
+			return false, context.Cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded):
+			// Purged under us? A new consumer knows.
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return false, err
+		}
+		*next = meta.Sequence.Stream + 1
+		if !yield(msg, nil) || (meta.NumPending == 0 && !r.live) {
+			return true, nil
+		}
+	}
 }
 
 // drop removes a reader's consumer; the server does so itself after a while.
