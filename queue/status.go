@@ -56,7 +56,10 @@ func (c DeadLetterCount) compare(o DeadLetterCount) int {
 // Status looks at every stream and consumer.
 func (q *Queue) Status(ctx context.Context) (*Status, error) {
 	status := &Status{}
-	var loads int64
+	before, err := q.loadsStanding(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range q.cfg.streamConfigs() {
 		var info *jetstream.StreamInfo
 		if err := q.retry(ctx, "status of stream "+c.Name, func(ctx context.Context) error {
@@ -73,35 +76,50 @@ func (q *Queue) Status(ctx context.Context) (*Status, error) {
 		if s.Messages > 0 {
 			s.First, s.Last = info.State.FirstTime.UTC(), info.State.LastTime.UTC()
 		}
-		if c.Name == streamLoads {
-			loads = int64(s.Messages)
-		}
 		status.Streams = append(status.Streams, s)
 	}
-	var err error
 	if status.Commits, err = q.laneStatus(ctx, streamCommits, consumerDispatcher, ""); err != nil {
 		return nil, err
 	}
-	if err := q.retry(ctx, "count markers", func(ctx context.Context) error {
-		markers, err := q.count(ctx, streamLoads, "dispatched.>")
-		loads -= int64(markers)
-		return err
-	}); err != nil {
-		return nil, err
-	}
+	var known int64
 	for _, lane := range messages.Lanes() {
 		s, err := q.laneStatus(ctx, streamLoads, laneConsumer(lane), lane)
 		if err != nil {
 			return nil, err
 		}
-		loads -= int64(s.Pending) + int64(s.InFlight)
+		known += int64(s.Pending) + int64(s.InFlight)
 		status.Lanes = append(status.Lanes, s)
 	}
-	status.Stuck = max(loads, 0)
+	after, err := q.loadsStanding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Loads that ended meanwhile are missing after, new ones were before.
+	status.Stuck = max(min(before, after)-known, 0)
 	if status.DeadLetters, err = q.DeadLetterCounts(ctx); err != nil {
 		return nil, err
 	}
 	return status, nil
+}
+
+// loadsStanding is how many loads, markers excluded, are on their stream.
+func (q *Queue) loadsStanding(ctx context.Context) (n int64, err error) {
+	err = q.retry(ctx, "count loads", func(ctx context.Context) error {
+		s, err := q.stream(ctx, streamLoads)
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter("dispatched.>"))
+		if err != nil {
+			return err
+		}
+		n = int64(info.State.Msgs)
+		for _, markers := range info.State.Subjects {
+			n -= int64(markers)
+		}
+		return nil
+	})
+	return n, err
 }
 
 func (q *Queue) laneStatus(ctx context.Context, stream, consumer string, lane messages.Lane) (LaneStatus, error) {
