@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -105,6 +107,11 @@ func transient(err error) bool {
 		if errors.Is(err, passing) {
 			return true
 		}
+	}
+	// A connection that breaks under a write shows the system's own error.
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
 	}
 	api := apiError(err)
 	if api == nil || taken(err) {
