@@ -43,6 +43,7 @@ func TestLeaseLost(t *testing.T) {
 }
 
 func TestDeliveryIsKeptAlive(t *testing.T) {
+	t.Parallel()
 	f := queuetest.Start(t, shortLease)
 	dispatch(t, f.Queue, "e", 1, messages.Fresh)
 	loads := openLoads(t, f.Queue)
@@ -80,6 +81,7 @@ func TestP1DeadHolder(t *testing.T) {
 }
 
 func TestP1NextThroughRestart(t *testing.T) {
+	t.Parallel()
 	f := queuetest.Start(t)
 	loads := openLoads(t, f.Queue)
 	ctx := within(t, 20*time.Second)
@@ -153,6 +155,7 @@ func TestNextEnds(t *testing.T) {
 }
 
 func TestP6DelayedLoadsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
 	const parked, healthy = 300, 50
 	f := queuetest.Start(t)
 	dispatch(t, f.Queue, "parked", parked, messages.Fresh)

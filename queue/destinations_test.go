@@ -84,6 +84,7 @@ func TestDestinations(t *testing.T) {
 }
 
 func TestEventsLive(t *testing.T) {
+	t.Parallel()
 	f := queuetest.Start(t)
 	ctx := within(t, 10*time.Second)
 	publish := func(kind messages.EventKind, extraction string) {

@@ -28,6 +28,7 @@ func carryOut(t *testing.T, q *queue.Queue, n int) map[string]int {
 }
 
 func TestP2DispatchTwice(t *testing.T) {
+	t.Parallel()
 	const n = 1200 // two chunks
 	f := queuetest.Start(t)
 	first := dispatch(t, f.Queue, "e", n, messages.Fresh)
@@ -78,6 +79,7 @@ func TestP2DispatchInterruptedBetweenChunks(t *testing.T) {
 }
 
 func TestP2RacingDispatchers(t *testing.T) {
+	t.Parallel()
 	const n = 1500
 	f := queuetest.Start(t)
 	ctx := within(t, 20*time.Second)
@@ -133,6 +135,7 @@ func TestDispatchOtherPlan(t *testing.T) {
 }
 
 func TestDispatchCutsByBytes(t *testing.T) {
+	t.Parallel()
 	f := queuetest.Start(t)
 	ctx := within(t, 20*time.Second)
 	d := f.Dispatch(ctx, "ws", "e", "plan")

@@ -125,6 +125,7 @@ func TestBatchesComeByOrdinal(t *testing.T) {
 }
 
 func TestP1PublishWaitsForRoom(t *testing.T) {
+	t.Parallel()
 	f := queuetest.Start(t, func(c *queue.Config) { c.Topology.RowsBytes = 1 << 20 })
 	body := bytes.Repeat([]byte("x"), 600<<10)
 	full, err := f.Extract(t.Context(), commitOf("ws", "first"))

@@ -74,6 +74,11 @@ func (f *Fixture) Connect(t testing.TB, changes ...func(*queue.Config)) *queue.Q
 	for _, change := range changes {
 		change(&config)
 	}
+	return connect(t, config)
+}
+
+func connect(t testing.TB, config queue.Config) *queue.Queue {
+	t.Helper()
 	q, err := queue.Connect(t.Context(), config, zap.NewNop())
 	if err != nil {
 		t.Fatalf("connect: %v", err)
