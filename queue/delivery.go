@@ -151,6 +151,11 @@ func (d *delivery) settle(ctx context.Context, verb string, answer []byte, befor
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", verb, d.Subject, err)
 	}
+	// A server that crashed may not know that it delivered this message, and
+	// then answers only when it has delivered it again: to us, perhaps, if we
+	// did not wait here. Without heartbeats the lease is over by then anyway.
+	ctx, cancel := context.WithTimeoutCause(ctx, d.q.cfg.AckWait, ErrLeaseLost)
+	defer cancel()
 	return d.q.retry(ctx, verb+" "+d.Subject, func(ctx context.Context) error {
 		_, err := d.q.nc.RequestWithContext(ctx, d.msg.Reply(), answer)
 		return err

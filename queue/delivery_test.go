@@ -14,7 +14,7 @@ import (
 )
 
 func shortLease(c *queue.Config) {
-	c.AckWait = 600 * time.Millisecond
+	c.AckWait = time.Second
 	c.RequestTimeout = 500 * time.Millisecond
 }
 
@@ -48,8 +48,8 @@ func TestDeliveryIsKeptAlive(t *testing.T) {
 	dispatch(t, f.Queue, "e", 1, messages.Fresh)
 	loads := openLoads(t, f.Queue)
 	d := next(t, loads)
-	// Another worker waits for three leases and gets nothing.
-	ctx, cancel := context.WithTimeout(t.Context(), 1800*time.Millisecond)
+	// Another worker waits for more than two leases and gets nothing.
+	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 	defer cancel()
 	if other, err := openLoads(t, f.Connect(t)).Next(ctx); err == nil {
 		t.Errorf("a held load was delivered again, attempt %d", other.Attempt)

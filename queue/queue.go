@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,12 +78,16 @@ func Connect(ctx context.Context, cfg Config, log *zap.Logger) (*Queue, error) {
 	cfg = cfg.withDefaults()
 	q := &Queue{cfg: cfg, log: log, streams: map[string]jetstream.Stream{}, back: make(chan struct{})}
 	q.life, q.end = context.WithCancelCause(context.Background())
+	where, err := redacted(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("connect to queue: %w", err)
+	}
 	options, err := q.options(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to queue: %w", err)
 	}
 	if q.nc, err = nats.Connect(cfg.URL, options...); err != nil {
-		return nil, fmt.Errorf("connect to queue at %s: %w", cfg.URL, err)
+		return nil, fmt.Errorf("connect to queue at %s: %w", where, err)
 	}
 	if q.js, err = jetstream.New(q.nc, jetstream.WithDefaultTimeout(cfg.RequestTimeout),
 		jetstream.WithPublishAsyncTimeout(cfg.RequestTimeout)); err != nil {
@@ -89,6 +95,24 @@ func Connect(ctx context.Context, cfg Config, log *zap.Logger) (*Queue, error) {
 		return nil, fmt.Errorf("connect to queue: %w", err)
 	}
 	return q, nil
+}
+
+// redacted is a list of URLs without the users and tokens in them.
+func redacted(list string) (string, error) {
+	var all []string
+	for one := range strings.SplitSeq(list, ",") {
+		one = strings.TrimSpace(one)
+		if !strings.Contains(one, "://") {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
+		if err != nil {
+			return "", errors.New("its URL cannot be read: write nats://host:4222, several separated by commas")
+		}
+		u.User = nil
+		all = append(all, u.String())
+	}
+	return strings.Join(all, ","), nil
 }
 
 func (q *Queue) options(ctx context.Context) ([]nats.Option, error) {
