@@ -241,7 +241,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-func TestP1LaneOrder(t *testing.T) {
+func TestLanesByUrgency(t *testing.T) {
 	f := queuetest.Start(t)
 	dispatch(t, f.Queue, "slow", 2, messages.Backfill)
 	dispatch(t, f.Queue, "again", 2, messages.Replay)
