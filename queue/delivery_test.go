@@ -1,0 +1,191 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+	"github.com/loadfleet/loadfleet/queue/queuetest"
+)
+
+func shortLease(c *queue.Config) {
+	c.AckWait = time.Second
+	c.RequestTimeout = 500 * time.Millisecond
+}
+
+func TestLeaseLost(t *testing.T) {
+	f := queuetest.Start(t, shortLease)
+	dispatch(t, f.Queue, "e", 1, messages.Fresh)
+	loads := openLoads(t, f.Queue)
+	d := next(t, loads)
+	f.StopServer(t)
+	select {
+	case <-d.Context().Done():
+	case <-within(t, 5*time.Second).Done():
+		t.Fatal("the context outlived the lease")
+	}
+	if cause := context.Cause(d.Context()); !errors.Is(cause, queue.ErrLeaseLost) {
+		t.Errorf("cause: got %v, want ErrLeaseLost", cause)
+	}
+	f.StartServer(t)
+	if err := d.Retry(t.Context(), time.Hour); !errors.Is(err, queue.ErrLeaseLost) {
+		t.Errorf("retry after the lease: got %v, want ErrLeaseLost", err)
+	}
+	again := next(t, loads)
+	if err := again.Done(t.Context(), loadedOutcome(again)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDeliveryIsKeptAlive(t *testing.T) {
+	t.Parallel()
+	f := queuetest.Start(t, shortLease)
+	dispatch(t, f.Queue, "e", 1, messages.Fresh)
+	loads := openLoads(t, f.Queue)
+	d := next(t, loads)
+	// Another worker waits for more than two leases and gets nothing.
+	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+	defer cancel()
+	if other, err := openLoads(t, f.Connect(t)).Next(ctx); err == nil {
+		t.Errorf("a held load was delivered again, attempt %d", other.Attempt)
+	} else if !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if d.Context().Err() != nil {
+		t.Errorf("lease: got %v, want it held", context.Cause(d.Context()))
+	}
+	if err := d.Done(t.Context(), loadedOutcome(d)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestP1DeadHolder(t *testing.T) {
+	f := queuetest.Start(t, shortLease)
+	dispatch(t, f.Queue, "e", 1, messages.Fresh)
+	other := f.Connect(t)
+	d := next(t, openLoads(t, other))
+	if err := other.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if cause := context.Cause(d.Context()); !errors.Is(cause, queue.ErrClosed) {
+		t.Errorf("cause: got %v, want ErrClosed", cause)
+	}
+	if again := next(t, openLoads(t, f.Queue)); again.Attempt != 2 {
+		t.Errorf("attempt: got %d, want 2", again.Attempt)
+	}
+}
+
+func TestP1NextThroughRestart(t *testing.T) {
+	t.Parallel()
+	f := queuetest.Start(t)
+	loads := openLoads(t, f.Queue)
+	ctx := within(t, 20*time.Second)
+	type result struct {
+		d   *queue.LoadDelivery
+		err error
+	}
+	got := make(chan result)
+	for range 4 {
+		go func() {
+			d, err := loads.Next(ctx)
+			got <- result{d, err}
+		}()
+	}
+	for {
+		status, err := f.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.Lanes[0].Waiting > 0 {
+			break
+		}
+	}
+	f.StopServer(t)
+	f.StartServer(t)
+	dispatch(t, f.Queue, "e", 4, messages.Fresh)
+	seen := map[string]bool{}
+	for range 4 {
+		r := <-got
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		if seen[r.d.ID] {
+			t.Errorf("load %s came twice", r.d.ID)
+		}
+		seen[r.d.ID] = true
+		if err := r.d.Done(ctx, loadedOutcome(r.d)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestNextEnds(t *testing.T) {
+	f := queuetest.Start(t)
+	room := make(chan struct{}, 1)
+	loads, err := f.Loads(t.Context(), queue.LoadsConfig{
+		Reserve:   func(context.Context) error { room <- struct{}{}; return nil },
+		Unreserve: func() { <-room },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := errors.New("stopped")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stopped)
+	if _, err := loads.Next(ctx); !errors.Is(err, stopped) {
+		t.Errorf("next with an ended context: got %v, want its cause", err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := loads.Next(t.Context())
+		ended <- err
+	}()
+	loads.Close()
+	if err := <-ended; !errors.Is(err, queue.ErrClosed) {
+		t.Errorf("next of closed loads: got %v, want ErrClosed", err)
+	}
+	if len(room) != 0 {
+		t.Error("room was not given back")
+	}
+}
+
+func TestP6DelayedLoadsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	const parked, healthy = 300, 50
+	f := queuetest.Start(t)
+	dispatch(t, f.Queue, "parked", parked, messages.Fresh)
+	loads := openLoads(t, f.Queue)
+	for range parked {
+		if err := next(t, loads).Retry(t.Context(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dispatch(t, f.Queue, "healthy", healthy, messages.Fresh)
+	var workers sync.WaitGroup
+	var ended atomic.Int32
+	for range 8 {
+		workers.Go(func() {
+			for {
+				d, err := loads.Next(t.Context())
+				if err != nil {
+					return
+				}
+				if err := d.Done(t.Context(), loadedOutcome(d)); err != nil {
+					t.Error(err)
+				}
+				if ended.Add(1) == healthy {
+					loads.Close()
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if left := loadsLeft(t, f.Queue); left != parked {
+		t.Errorf("loads left: got %d, want the %d parked ones", left, parked)
+	}
+}

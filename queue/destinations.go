@@ -1,0 +1,195 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// Destinations stores destinations' documents, sealed by their keyring: here
+// they are bytes.
+type Destinations struct{ q *Queue }
+
+// Destinations is the store of destinations; it is there after Provision.
+func (q *Queue) Destinations() *Destinations { return &Destinations{q: q} }
+
+// StoredDestination is one revision of a destination.
+type StoredDestination struct {
+	ID       string
+	Document []byte // nil when this revision deleted it
+	Revision uint64
+	Time     time.Time
+	Deleted  bool
+}
+
+// Any is the revision that stands for whatever is stored.
+const Any = ^uint64(0)
+
+// Put stores a destination over the revision last read; 0 says that there is
+// none yet and [Any] takes what there is. It fails with [ErrRevision] when
+// someone else was faster.
+func (d *Destinations) Put(ctx context.Context, id string, document []byte, last uint64) (revision uint64, err error) {
+	if !messages.ValidID(id) {
+		return 0, fmt.Errorf("put destination %q: not 1 to %d letters, digits, dashes or underscores", id, messages.MaxID)
+	}
+	err = d.do(ctx, "put destination "+id, func(ctx context.Context, kv jetstream.KeyValue) error {
+		switch last {
+		case Any:
+			revision, err = kv.Put(ctx, id, document)
+		case 0:
+			revision, err = kv.Create(ctx, id, document)
+		default:
+			revision, err = kv.Update(ctx, id, document, last)
+		}
+		if errors.Is(err, jetstream.ErrKeyExists) || outrun(err) {
+			return errors.Join(ErrRevision, err)
+		}
+		return err
+	})
+	if errors.Is(err, ErrRevision) {
+		// Our own write, whose answer was lost?
+		if stands, getErr := d.Get(ctx, id); getErr == nil && stands.Revision > last && bytes.Equal(stands.Document, document) {
+			return stands.Revision, nil
+		}
+	}
+	return revision, err
+}
+
+// Get fetches a destination; [ErrNotFound] when there is none.
+func (d *Destinations) Get(ctx context.Context, id string) (*StoredDestination, error) {
+	if !messages.ValidID(id) {
+		return nil, fmt.Errorf("destination %q: %w", id, ErrNotFound)
+	}
+	var stored *StoredDestination
+	err := d.do(ctx, "get destination "+id, func(ctx context.Context, kv jetstream.KeyValue) error {
+		entry, err := kv.Get(ctx, id)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return errors.Join(ErrNotFound, err)
+		}
+		if err == nil {
+			stored = storedDestination(entry)
+		}
+		return err
+	})
+	return stored, err
+}
+
+// List fetches every destination, by id.
+func (d *Destinations) List(ctx context.Context) ([]*StoredDestination, error) {
+	var all []*StoredDestination
+	err := d.do(ctx, "list destinations", func(ctx context.Context, kv jetstream.KeyValue) error {
+		watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+		if err != nil {
+			return err
+		}
+		defer watcher.Stop()
+		all = nil
+		for {
+			select {
+			case entry, ok := <-watcher.Updates():
+				if !ok || entry == nil {
+					return nil
+				}
+				all = append(all, storedDestination(entry))
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	slices.SortFunc(all, func(a, b *StoredDestination) int { return strings.Compare(a.ID, b.ID) })
+	return all, err
+}
+
+// Delete deletes a destination; its history stays. Deleting one that is not
+// there succeeds.
+func (d *Destinations) Delete(ctx context.Context, id string) error {
+	if !messages.ValidID(id) {
+		return fmt.Errorf("delete destination %q: %w", id, ErrNotFound)
+	}
+	return d.do(ctx, "delete destination "+id, func(ctx context.Context, kv jetstream.KeyValue) error {
+		return kv.Delete(ctx, id)
+	})
+}
+
+// History fetches the last 64 revisions of a destination, the oldest first.
+func (d *Destinations) History(ctx context.Context, id string) ([]*StoredDestination, error) {
+	if !messages.ValidID(id) {
+		return nil, fmt.Errorf("destination %q: %w", id, ErrNotFound)
+	}
+	var all []*StoredDestination
+	err := d.do(ctx, "history of destination "+id, func(ctx context.Context, kv jetstream.KeyValue) error {
+		entries, err := kv.History(ctx, id)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return errors.Join(ErrNotFound, err)
+		}
+		all = nil
+		for _, entry := range entries {
+			all = append(all, storedDestination(entry))
+		}
+		return err
+	})
+	return all, err
+}
+
+// Watch yields every destination as it is now and then each change, until ctx
+// ends; the last thing it yields is ctx's cause or what went wrong.
+func (d *Destinations) Watch(ctx context.Context) iter.Seq2[*StoredDestination, error] {
+	return func(yield func(*StoredDestination, error) bool) {
+		var watcher jetstream.KeyWatcher
+		// The watcher lives as long as its context: not that of one try.
+		err := d.do(ctx, "watch destinations", func(_ context.Context, kv jetstream.KeyValue) (err error) {
+			watcher, err = kv.WatchAll(ctx)
+			return err
+		})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer watcher.Stop()
+		for {
+			select {
+			case entry, ok := <-watcher.Updates():
+				if !ok {
+					yield(nil, fmt.Errorf("watch destinations: %w", ErrClosed))
+					return
+				}
+				if entry != nil && !yield(storedDestination(entry), nil) {
+					return
+				}
+			case <-ctx.Done():
+				yield(nil, fmt.Errorf("watch destinations: %w", context.Cause(ctx)))
+				return
+			case <-d.q.life.Done():
+				yield(nil, fmt.Errorf("watch destinations: %w", ErrClosed))
+				return
+			}
+		}
+	}
+}
+
+func (d *Destinations) do(ctx context.Context, what string, f func(context.Context, jetstream.KeyValue) error) error {
+	return d.q.retry(ctx, what, func(ctx context.Context) error {
+		kv, err := d.q.js.KeyValue(ctx, bucketDestinations)
+		if err != nil {
+			return err
+		}
+		return f(ctx, kv)
+	})
+}
+
+func storedDestination(e jetstream.KeyValueEntry) *StoredDestination {
+	s := &StoredDestination{ID: e.Key(), Document: e.Value(), Revision: e.Revision(), Time: e.Created().UTC()}
+	if e.Operation() != jetstream.KeyValuePut {
+		s.Document, s.Deleted = nil, true
+	}
+	return s
+}

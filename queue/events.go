@@ -1,0 +1,217 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// Publish stores an event. Of each kind an extraction keeps the last one, and
+// of outcomes the last one of each load: publishing one again changes nothing.
+func (q *Queue) Publish(ctx context.Context, event messages.Event) error {
+	if event.Version == 0 {
+		event.Version = messages.Version
+	}
+	if event.Time.IsZero() {
+		event.Time = time.Now().UTC()
+	}
+	body, err := messages.EncodeEvent(&event)
+	if err != nil {
+		return fmt.Errorf("publish event %s: %w", event.Kind, err)
+	}
+	_, err = q.publish(ctx, &nats.Msg{Subject: messages.EventSubject(&event), Data: body})
+	return err
+}
+
+// tell publishes an event beside a dead letter. One that can never be
+// published, such as that of a commit on a subject without valid names, must
+// not bring the message back for ever.
+func (q *Queue) tell(ctx context.Context, event messages.Event) error {
+	err := q.Publish(ctx, event)
+	var refused *messages.DecodeError
+	if errors.As(err, &refused) {
+		q.log.Warn("event cannot be written", zap.Error(err), zap.String("extraction", event.Extraction))
+		return nil
+	}
+	return err
+}
+
+// Events yields the events of an extraction, or of a whole workspace when
+// extraction is empty, in the order in which they were stored. With live it
+// then waits for more until ctx ends. An error is the last thing it yields.
+func (q *Queue) Events(ctx context.Context, workspace, extraction string, live bool) iter.Seq2[messages.Event, error] {
+	subject := messages.EventSubjects(workspace, extraction)
+	if extraction == "" {
+		subject = messages.EventKindSubjects(workspace, ">")
+	}
+	return q.events(ctx, live, subject)
+}
+
+// Outcomes yields how the loads of an extraction ended, so far.
+func (q *Queue) Outcomes(ctx context.Context, workspace, extraction string) iter.Seq2[messages.Outcome, error] {
+	return func(yield func(messages.Outcome, error) bool) {
+		for event, err := range q.events(ctx, false, outcomeSubjects(workspace, extraction)) {
+			if err != nil {
+				yield(messages.Outcome{}, err)
+				return
+			}
+			if event.Outcome != nil && !yield(*event.Outcome, nil) {
+				return
+			}
+		}
+	}
+}
+
+// outcomeSubjects is the filter for all outcomes of an extraction.
+func outcomeSubjects(workspace, extraction string) string {
+	subject := messages.EventSubjects(workspace, extraction)
+	return subject[:len(subject)-1] + string(messages.EventOutcome) + ".*"
+}
+
+func (q *Queue) events(ctx context.Context, live bool, subjects ...string) iter.Seq2[messages.Event, error] {
+	return func(yield func(messages.Event, error) bool) {
+		for msg, err := range q.read(ctx, reading{stream: streamEvents, subjects: subjects, live: live}) {
+			if err != nil {
+				yield(messages.Event{}, err)
+				return
+			}
+			event, err := messages.ParseEvent(msg.Data())
+			if err != nil {
+				q.log.Warn("event cannot be read", zap.String("subject", msg.Subject()), zap.Error(err))
+				continue
+			}
+			if !yield(*event, nil) {
+				return
+			}
+		}
+	}
+}
+
+// ExtractionState is what became of an extraction so far. Times are zero when
+// that has not happened.
+type ExtractionState struct {
+	Workspace, Extraction, Destination, Table string
+
+	State      messages.EventKind // the last thing that happened
+	Accepted   time.Time
+	Dispatched time.Time
+	Ended      time.Time // completed or failed
+	Plan       *messages.Plan
+	Failure    *messages.Failure
+}
+
+// Updated is when the last thing happened.
+func (s *ExtractionState) Updated() time.Time {
+	return slices.MaxFunc([]time.Time{s.Accepted, s.Dispatched, s.Ended}, time.Time.Compare)
+}
+
+func (s *ExtractionState) apply(e messages.Event) {
+	// A replayed extraction begins again after it has failed.
+	if s.State == "" || !e.Time.Before(s.Updated()) {
+		s.State = e.Kind
+		s.Failure = nil
+	}
+	s.Destination = cmp.Or(e.Destination, s.Destination)
+	s.Table = cmp.Or(e.Table, s.Table)
+	switch e.Kind {
+	case messages.EventAccepted:
+		s.Accepted = e.Time
+	case messages.EventDispatched:
+		s.Dispatched, s.Plan = e.Time, e.Plan
+	case messages.EventCompleted, messages.EventFailed:
+		if e.Time.After(s.Ended) {
+			s.Ended = e.Time
+		}
+	}
+	if s.State == messages.EventFailed && e.Kind == messages.EventFailed {
+		s.Failure = e.Failure
+	}
+}
+
+// Extractions lists the extractions of a workspace, or of all when it is
+// empty, the latest first.
+func (q *Queue) Extractions(ctx context.Context, workspace string) ([]*ExtractionState, error) {
+	var subjects []string
+	for _, kind := range []messages.EventKind{messages.EventAccepted, messages.EventDispatched, messages.EventCompleted, messages.EventFailed} {
+		subjects = append(subjects, messages.EventKindSubjects(workspace, kind))
+	}
+	type name struct{ workspace, extraction string }
+	known := map[name]*ExtractionState{}
+	var all []*ExtractionState
+	for event, err := range q.events(ctx, false, subjects...) {
+		if err != nil {
+			return nil, err
+		}
+		n := name{event.Workspace, event.Extraction}
+		if known[n] == nil {
+			known[n] = &ExtractionState{Workspace: n.workspace, Extraction: n.extraction}
+			all = append(all, known[n])
+		}
+		known[n].apply(event)
+	}
+	slices.SortStableFunc(all, func(a, b *ExtractionState) int {
+		return cmp.Or(b.Updated().Compare(a.Updated()), cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Extraction, b.Extraction))
+	})
+	return all, nil
+}
+
+// Complete publishes that an extraction is completed, with its plan, when as
+// many loads have ended as were dispatched; it reports whether they have. Any
+// worker may call it after any load.
+func (q *Queue) Complete(ctx context.Context, workspace, extraction string) (bool, error) {
+	dispatched := messages.Event{Kind: messages.EventDispatched, Workspace: workspace, Extraction: extraction}
+	m, err := q.lastOn(ctx, streamEvents, messages.EventSubject(&dispatched))
+	if missing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	plan, err := messages.ParseEvent(m.Data)
+	if err != nil {
+		return false, fmt.Errorf("complete extraction %s: %w", extraction, err)
+	}
+	dispatched = *plan
+	if dispatched.Plan == nil {
+		return false, nil
+	}
+	var ended int64
+	if err := q.retry(ctx, "count outcomes of "+extraction, func(ctx context.Context) error {
+		n, err := q.count(ctx, streamEvents, outcomeSubjects(workspace, extraction))
+		ended = int64(n)
+		return err
+	}); err != nil || ended < dispatched.Plan.Loads {
+		return false, err
+	}
+	return true, q.Publish(ctx, messages.Event{
+		Kind: messages.EventCompleted, Workspace: workspace, Extraction: extraction,
+		Destination: dispatched.Destination, Table: dispatched.Table, Plan: dispatched.Plan,
+	})
+}
+
+// count is how many messages stand on the subjects of a filter.
+func (q *Queue) count(ctx context.Context, stream, filter string) (uint64, error) {
+	s, err := q.stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return 0, err
+	}
+	var n uint64
+	for _, of := range info.State.Subjects {
+		n += of
+	}
+	return n, nil
+}

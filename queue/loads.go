@@ -1,0 +1,162 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// LoadsConfig says how a worker takes loads. The zero value takes from every
+// lane.
+type LoadsConfig struct {
+	Lanes []messages.Lane // most urgent first; all when empty
+
+	// Reserve is called before a load is pulled, and waits until the worker has
+	// room for one; its error becomes that of Next. Unreserve undoes it when
+	// Next then fails. Either may be nil.
+	Reserve   func(context.Context) error
+	Unreserve func()
+}
+
+// Loads hands out loads to workers. It is safe for concurrent use: each slot
+// of a worker calls Next when it is free.
+type Loads struct {
+	cfg    LoadsConfig
+	puller *puller
+}
+
+// Loads opens the lanes; they are there after Provision.
+func (q *Queue) Loads(ctx context.Context, cfg LoadsConfig) (*Loads, error) {
+	if len(cfg.Lanes) == 0 {
+		cfg.Lanes = messages.Lanes()
+	}
+	if cfg.Reserve == nil {
+		cfg.Reserve = func(context.Context) error { return nil }
+	}
+	if cfg.Unreserve == nil {
+		cfg.Unreserve = func() {}
+	}
+	var names []string
+	for _, lane := range cfg.Lanes {
+		names = append(names, laneConsumer(lane))
+	}
+	p, err := q.puller(ctx, streamLoads, names...)
+	if err != nil {
+		return nil, fmt.Errorf("open loads: %w", err)
+	}
+	return &Loads{cfg: cfg, puller: p}, nil
+}
+
+// Next waits for a load of the most urgent lane that has any. When ctx ends it
+// returns its cause, after Close [ErrClosed]; any other trouble is waited out.
+func (l *Loads) Next(ctx context.Context) (*LoadDelivery, error) {
+	if err := l.cfg.Reserve(ctx); err != nil {
+		return nil, fmt.Errorf("reserve room for a load: %w", err)
+	}
+	d, err := l.next(ctx)
+	if err != nil {
+		l.cfg.Unreserve()
+	}
+	return d, err
+}
+
+func (l *Loads) next(ctx context.Context) (*LoadDelivery, error) {
+	found, err := l.puller.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := l.puller.q.hold(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	load := &LoadDelivery{delivery: d, Payload: found.msg.Data()}
+	header := messages.Header(found.msg.Headers())
+	load.Lane, load.Destination, load.Extraction, load.ID = loadOrigin(d.Subject)
+	load.replays = replays(header)
+	load.Load, load.Err = parseLoad(d.Subject, header)
+	return load, nil
+}
+
+// Close ends every waiting Next with [ErrClosed]. Deliveries stay as they are.
+func (l *Loads) Close() { l.puller.close() }
+
+// LoadDelivery is a load to be carried out. It is settled with one of Done,
+// Retry, DeadLetter and Release; until then it is kept alive.
+type LoadDelivery struct {
+	*delivery
+	Load    *messages.Load // nil when the message cannot be read; see Err
+	Err     error          // why it cannot
+	Payload []byte         // the rows, when the load is inline
+
+	// What the subject says, also when the message cannot be read.
+	Lane                        messages.Lane
+	Destination, Extraction, ID string
+
+	replays int
+}
+
+// Done stores the outcome, then settles the load.
+func (d *LoadDelivery) Done(ctx context.Context, outcome messages.Outcome) error {
+	return d.settle(ctx, "finish load", answerDone, func(ctx context.Context) error {
+		return d.q.Publish(ctx, d.event(outcome))
+	})
+}
+
+func (d *LoadDelivery) event(outcome messages.Outcome) messages.Event {
+	event := messages.Event{
+		Kind:        messages.EventOutcome,
+		Time:        outcome.Ended,
+		Extraction:  d.Extraction,
+		Destination: d.Destination,
+		Outcome:     &outcome,
+	}
+	if outcome.Load == "" {
+		outcome.Load = d.ID
+	}
+	if d.Load != nil {
+		event.Workspace = d.Load.Workspace
+	}
+	if event.Time.IsZero() {
+		event.Time = time.Now().UTC()
+	}
+	return event
+}
+
+// DeadLetter stores the dead letter and the outcome, then ends the load. What
+// the letter does not say and the delivery knows (id, workspace, subject,
+// time...) is filled in.
+func (d *LoadDelivery) DeadLetter(ctx context.Context, letter messages.DeadLetter) error {
+	letter.Stage = messages.StageLoad
+	letter.Destination, letter.Extraction, letter.ID = d.Destination, d.Extraction, d.ID
+	letter.Subject = d.Subject
+	letter.Replays = d.replays
+	if letter.Time.IsZero() {
+		letter.Time = time.Now().UTC()
+	}
+	outcome := messages.Outcome{
+		Load:     letter.ID,
+		Result:   messages.DeadLettered,
+		Attempts: len(letter.Attempts),
+		Ended:    letter.Time,
+		Failure:  &letter.Failure,
+	}
+	if n := len(letter.Attempts); n > 0 {
+		outcome.Worker, outcome.Started = letter.Attempts[n-1].Worker, letter.Attempts[n-1].Time
+	}
+	if l := d.Load; l != nil {
+		letter.Workspace = l.Workspace
+		outcome.Bucket, outcome.Key, outcome.Format = l.Bucket, l.Key, string(l.File.Format)
+		outcome.Rows, outcome.Generation = l.Rows, l.Generation
+	}
+	return d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {
+		if err := d.q.bury(ctx, letter, original(d.msg.Headers()), d.Payload); err != nil {
+			return err
+		}
+		if d.Load == nil {
+			return nil // nobody knows whose outcome this would be
+		}
+		return d.q.tell(ctx, d.event(outcome))
+	})
+}

@@ -1,0 +1,189 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// puller takes messages one at a time from consumers in order of urgency, for
+// any number of callers. Nothing is prefetched: a message that waits in a
+// client ages as if it were worked on, and another worker could have had it.
+//
+// One caller at a time looks: it sweeps the lanes, most urgent first, and only
+// when all are empty leaves a pull open on each ("watches" it). A watch outlives
+// its caller; what it then brings goes straight back.
+type puller struct {
+	q      *Queue
+	lanes  []jetstream.Consumer // most urgent first
+	expiry time.Duration        // of a watch
+	turn   chan struct{}        // held by the caller that looks
+
+	life context.Context
+	end  context.CancelCauseFunc
+
+	mu      sync.Mutex
+	watched []bool
+	waiter  chan pulled // of the caller that waits for a watch
+}
+
+// pulled is what a watch ended with; msg is nil when it was nothing.
+type pulled struct {
+	msg   jetstream.Msg
+	since time.Time // from when the lease counts
+}
+
+func (q *Queue) puller(ctx context.Context, stream string, consumers ...string) (*puller, error) {
+	p := &puller{q: q, expiry: min(3*time.Second, q.cfg.AckWait/2), turn: make(chan struct{}, 1), watched: make([]bool, len(consumers))}
+	for _, name := range consumers {
+		if err := q.retry(ctx, fmt.Sprintf("consumer %s of %s", name, stream), func(ctx context.Context) error {
+			c, err := q.js.Consumer(ctx, stream, name)
+			if err == nil {
+				p.lanes = append(p.lanes, c)
+			}
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	p.life, p.end = context.WithCancelCause(q.life)
+	return p, nil
+}
+
+// close ends the waiting callers with ErrClosed.
+func (p *puller) close() { p.end(ErrClosed) }
+
+// next waits for the most urgent message there is.
+func (p *puller) next(ctx context.Context) (pulled, error) {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return pulled{}, context.Cause(ctx)
+	case <-p.life.Done():
+		return pulled{}, ErrClosed
+	}
+	for {
+		if ctx.Err() != nil {
+			return pulled{}, context.Cause(ctx)
+		}
+		if p.life.Err() != nil {
+			return pulled{}, ErrClosed
+		}
+		if found := p.sweep(); found.msg != nil {
+			return found, nil
+		}
+		found, err := p.wait(ctx)
+		if err != nil || found.msg != nil {
+			return found, err
+		}
+	}
+}
+
+// sweep asks each lane for a message that is there now. A watched lane is
+// empty, or its watch would have ended.
+func (p *puller) sweep() pulled {
+	for i, lane := range p.lanes {
+		p.mu.Lock()
+		skip := p.watched[i]
+		p.mu.Unlock()
+		if skip {
+			continue
+		}
+		since := time.Now()
+		batch, err := lane.FetchNoWait(1)
+		if err != nil {
+			continue // the watch that follows says so, after a pause
+		}
+		if msg, ok := <-batch.Messages(); ok {
+			return pulled{msg: msg, since: since}
+		}
+	}
+	return pulled{}
+}
+
+// wait watches every lane and returns when one watch ends.
+func (p *puller) wait(ctx context.Context) (pulled, error) {
+	arrival := make(chan pulled, 1)
+	p.mu.Lock()
+	p.waiter = arrival
+	for i := range p.lanes {
+		if !p.watched[i] {
+			p.watched[i] = p.q.spawn(func() { p.watch(i) })
+		}
+	}
+	p.mu.Unlock()
+	select {
+	case found := <-arrival:
+		return found, nil
+	case <-ctx.Done():
+	case <-p.life.Done():
+	}
+	p.mu.Lock()
+	p.waiter = nil
+	p.mu.Unlock()
+	select {
+	case found := <-arrival: // it came at the last moment
+		p.giveBack(found)
+	default:
+	}
+	if p.life.Err() != nil {
+		return pulled{}, ErrClosed
+	}
+	return pulled{}, context.Cause(ctx)
+}
+
+// watch leaves a pull open on one lane until it brings a message, expires or
+// dies with the connection.
+func (p *puller) watch(i int) {
+	p.q.mu.Lock()
+	back := p.q.back
+	p.q.mu.Unlock()
+	ctx, cancel := context.WithTimeout(p.life, p.expiry)
+	defer cancel()
+	var found pulled
+	batch, err := p.lanes[i].Fetch(1, jetstream.FetchContext(ctx))
+	if err == nil {
+		select {
+		case msg, ok := <-batch.Messages():
+			if ok {
+				found = pulled{msg: msg, since: time.Now()}
+			}
+		case <-back: // the server we asked has forgotten
+			cancel()
+			if msg, ok := <-batch.Messages(); ok {
+				found = pulled{msg: msg, since: time.Now()}
+			}
+		}
+		err = batch.Error()
+	}
+	if found.msg == nil && err != nil && ctx.Err() == nil {
+		if !transient(err) {
+			p.q.log.Warn("pull fails", zap.Int("lane", i), zap.Error(err))
+		}
+		_ = p.q.pause(ctx, 200*time.Millisecond)
+	}
+	p.mu.Lock()
+	p.watched[i] = false
+	waiter := p.waiter
+	p.waiter = nil
+	p.mu.Unlock()
+	if waiter != nil {
+		waiter <- found
+		return
+	}
+	p.giveBack(found)
+}
+
+// giveBack lets another worker have the message at once.
+func (p *puller) giveBack(found pulled) {
+	if found.msg == nil {
+		return
+	}
+	// Unheard, the message comes again when its lease ends.
+	_ = p.q.nc.Publish(found.msg.Reply(), nak(0))
+}

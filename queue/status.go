@@ -1,0 +1,137 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// Status is what stands on the queue. Its parts are asked for one after the
+// other: under load they may differ by what moved meanwhile.
+type Status struct {
+	Streams []StreamStatus
+	Commits LaneStatus // that wait for a dispatcher
+	Lanes   []LaneStatus
+	// Stuck is how many loads stand on the queue that no consumer knows of: 0,
+	// or something is wrong. Several looks in a row tell it from movement.
+	Stuck       int64
+	DeadLetters []DeadLetterCount
+}
+
+// StreamStatus is one stream.
+type StreamStatus struct {
+	Name     string
+	Messages uint64
+	Bytes    uint64
+	MaxBytes int64     // -1 when unlimited
+	First    time.Time // when the oldest message was stored; zero when empty
+	Last     time.Time
+}
+
+// LaneStatus is one durable consumer.
+type LaneStatus struct {
+	Lane     messages.Lane // empty for commits
+	Pending  uint64        // not delivered yet
+	InFlight int           // delivered, or delayed, and not settled
+	Again    int           // of these, delivered more than once
+	Waiting  int           // open pulls: idle slots
+}
+
+// DeadLetterCount counts dead letters that have a destination and a reason in
+// common.
+type DeadLetterCount struct {
+	Destination string
+	Reason      messages.Reason
+	Count       int
+}
+
+func (c DeadLetterCount) compare(o DeadLetterCount) int {
+	return cmp.Or(cmp.Compare(o.Count, c.Count), cmp.Compare(c.Destination, o.Destination), cmp.Compare(c.Reason, o.Reason))
+}
+
+// Status looks at every stream and consumer.
+func (q *Queue) Status(ctx context.Context) (*Status, error) {
+	status := &Status{}
+	before, err := q.loadsStanding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range q.cfg.streamConfigs() {
+		var info *jetstream.StreamInfo
+		if err := q.retry(ctx, "status of stream "+c.Name, func(ctx context.Context) error {
+			s, err := q.stream(ctx, c.Name)
+			if err != nil {
+				return err
+			}
+			info, err = s.Info(ctx)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		s := StreamStatus{Name: c.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes}
+		if s.Messages > 0 {
+			s.First, s.Last = info.State.FirstTime.UTC(), info.State.LastTime.UTC()
+		}
+		status.Streams = append(status.Streams, s)
+	}
+	if status.Commits, err = q.laneStatus(ctx, streamCommits, consumerDispatcher, ""); err != nil {
+		return nil, err
+	}
+	var known int64
+	for _, lane := range messages.Lanes() {
+		s, err := q.laneStatus(ctx, streamLoads, laneConsumer(lane), lane)
+		if err != nil {
+			return nil, err
+		}
+		known += int64(s.Pending) + int64(s.InFlight)
+		status.Lanes = append(status.Lanes, s)
+	}
+	after, err := q.loadsStanding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Loads that ended meanwhile are missing after, new ones were before.
+	status.Stuck = max(min(before, after)-known, 0)
+	if status.DeadLetters, err = q.DeadLetterCounts(ctx); err != nil {
+		return nil, err
+	}
+	return status, nil
+}
+
+// loadsStanding is how many loads, markers excluded, are on their stream.
+func (q *Queue) loadsStanding(ctx context.Context) (n int64, err error) {
+	err = q.retry(ctx, "count loads", func(ctx context.Context) error {
+		s, err := q.stream(ctx, streamLoads)
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter("dispatched.>"))
+		if err != nil {
+			return err
+		}
+		n = int64(info.State.Msgs)
+		for _, markers := range info.State.Subjects {
+			n -= int64(markers)
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (q *Queue) laneStatus(ctx context.Context, stream, consumer string, lane messages.Lane) (LaneStatus, error) {
+	s := LaneStatus{Lane: lane}
+	err := q.retry(ctx, "status of consumer "+consumer, func(ctx context.Context) error {
+		c, err := q.js.Consumer(ctx, stream, consumer)
+		if err != nil {
+			return err
+		}
+		info := c.CachedInfo() // just fetched
+		s.Pending, s.InFlight, s.Again, s.Waiting = info.NumPending, info.NumAckPending, info.NumRedelivered, info.NumWaiting
+		return nil
+	})
+	return s, err
+}

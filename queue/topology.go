@@ -1,0 +1,194 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// The streams.
+const (
+	streamRows    = "ROWS"
+	streamCommits = "COMMITS"
+	streamLoads   = "LOADS"
+	streamSlices  = "SLICES"
+	streamEvents  = "EVENTS"
+	streamDead    = "DEAD"
+
+	bucketDestinations = "destinations"
+)
+
+const consumerDispatcher = "dispatcher"
+
+// laneConsumer is the durable consumer of a lane.
+func laneConsumer(lane messages.Lane) string { return "loads-" + string(lane) }
+
+// How long messages stay when nothing removes them earlier, and how long a
+// repeated Nats-Msg-Id is recognised.
+const (
+	keepRows    = 7 * 24 * time.Hour
+	keepCommits = 30 * 24 * time.Hour
+	keepSlices  = 30 * 24 * time.Hour
+	keepEvents  = 30 * 24 * time.Hour
+	// A marker must outlive every delivery of its commit, or the extraction
+	// could be dispatched again.
+	keepMarkers = keepCommits + 7*24*time.Hour
+
+	recallRows    = time.Hour
+	recallCommits = 24 * time.Hour
+	recall        = 10 * time.Minute
+)
+
+// Topology is what an operator chooses about the streams.
+type Topology struct {
+	Replicas int // 1 when zero; 3 for a fleet that survives the loss of a server
+
+	// The most bytes a stream may hold; 0 is no limit. A full stream refuses
+	// publishers, who wait.
+	RowsBytes, LoadsBytes, SlicesBytes, DeadBytes int64
+}
+
+// streamConfigs is every stream there is. What each promises is written down
+// in ARCHITECTURE.md.
+func (c Config) streamConfigs() []jetstream.StreamConfig {
+	t := c.Topology
+	limit := func(bytes int64) int64 {
+		if bytes == 0 {
+			return -1
+		}
+		return bytes
+	}
+	all := []jetstream.StreamConfig{{
+		Name:        streamRows,
+		Description: "batches of extractions that are not dispatched yet",
+		Subjects:    []string{"rows.*.*"},
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    limit(t.RowsBytes),
+		MaxAge:      keepRows,
+		Duplicates:  recallRows,
+		AllowDirect: true,
+	}, {
+		Name:        streamCommits,
+		Description: "one commit per extraction, and replayed ones",
+		Subjects:    []string{"commit.*.*", "recommit.*.*.*"},
+		Retention:   jetstream.LimitsPolicy,
+		// A second commit of an extraction is refused by the server, whatever
+		// the client sends.
+		MaxMsgsPerSubject:    1,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxAge:               keepCommits,
+		Duplicates:           recallCommits,
+	}, {
+		Name:               streamLoads,
+		Description:        "loads that wait for a worker, and markers of what was dispatched",
+		Subjects:           []string{"load.>", "dispatched.>"},
+		Retention:          jetstream.WorkQueuePolicy,
+		Discard:            jetstream.DiscardNew,
+		MaxBytes:           limit(t.LoadsBytes),
+		Duplicates:         recall,
+		AllowAtomicPublish: true,
+		AllowMsgTTL:        true,
+	}, {
+		Name:        streamSlices,
+		Description: "rows of loads too large to carry them",
+		Subjects:    []string{"slice.>"},
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    limit(t.SlicesBytes),
+		MaxAge:      keepSlices,
+		Duplicates:  recall,
+		AllowDirect: true,
+	}, {
+		Name:              streamEvents,
+		Description:       "the last word on every extraction and load",
+		Subjects:          []string{"event.>"},
+		Retention:         jetstream.LimitsPolicy,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		MaxAge:            keepEvents,
+		Duplicates:        recall,
+		AllowDirect:       true,
+	}, {
+		Name:                 streamDead,
+		Description:          "what could not be carried out, until it is replayed or discarded",
+		Subjects:             []string{"dead.>"},
+		Retention:            jetstream.LimitsPolicy,
+		MaxMsgsPerSubject:    1,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxBytes:             limit(t.DeadBytes),
+		Duplicates:           recall,
+		AllowDirect:          true,
+	}}
+	for i := range all {
+		all[i].Storage = jetstream.FileStorage
+		all[i].Replicas = max(t.Replicas, 1)
+	}
+	return all
+}
+
+// consumerConfigs is every durable consumer there is, by stream. None has a
+// BackOff, which would override AckWait and skew delays, nor a MaxDeliver,
+// which would strand messages silently.
+func (c Config) consumerConfigs() map[string][]jetstream.ConsumerConfig {
+	durable := func(name, filter string) jetstream.ConsumerConfig {
+		return jetstream.ConsumerConfig{
+			Durable:       name,
+			FilterSubject: filter,
+			DeliverPolicy: jetstream.DeliverAllPolicy,
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       c.AckWait,
+			MaxDeliver:    -1,
+			// Delayed deliveries count here: a low limit would let one
+			// destination that is down stop all others.
+			MaxAckPending: 20000,
+			MaxWaiting:    4096,
+		}
+	}
+	all := map[string][]jetstream.ConsumerConfig{
+		streamCommits: {durable(consumerDispatcher, "")},
+	}
+	for _, lane := range messages.Lanes() {
+		all[streamLoads] = append(all[streamLoads], durable(laneConsumer(lane), messages.LaneSubjects(lane)))
+	}
+	return all
+}
+
+// Provision makes every stream, consumer and bucket, or brings those that are
+// there up to date. It may be repeated at any time, and by several at once.
+func (q *Queue) Provision(ctx context.Context) error {
+	for _, s := range q.cfg.streamConfigs() {
+		if err := q.retry(ctx, "provision stream "+s.Name, func(ctx context.Context) error {
+			_, err := q.js.CreateOrUpdateStream(ctx, s)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	for stream, consumers := range q.cfg.consumerConfigs() {
+		for _, c := range consumers {
+			if err := q.retry(ctx, fmt.Sprintf("provision consumer %s of %s", c.Durable, stream), func(ctx context.Context) error {
+				_, err := q.js.CreateOrUpdateConsumer(ctx, stream, c)
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return q.retry(ctx, "provision bucket "+bucketDestinations, func(ctx context.Context) error {
+		_, err := q.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket:      bucketDestinations,
+			Description: "destinations, their secrets sealed",
+			History:     64,
+			Storage:     jetstream.FileStorage,
+			Replicas:    max(q.cfg.Topology.Replicas, 1),
+		})
+		return err
+	})
+}
