@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync/atomic"
 
@@ -16,10 +17,30 @@ import (
 // renewed and the operation run once more: the SDK repeats neither.
 func call[I, O any](ctx context.Context, s *Store, in *I, do func(context.Context, *I, ...func(*s3.Options)) (*O, error), options ...func(*s3.Options)) (*O, error) {
 	out, err := do(ctx, in, options...)
-	if err != nil && sessionExpired(err) && s.credentials.renew() {
+	if err != nil && sessionExpired(err) && s.credentials.renew() && rewind(in) {
 		out, err = do(ctx, in, options...)
 	}
 	return out, err
+}
+
+// rewind makes a request's body ready to be sent again. The SDK rewinds
+// between its own attempts, not between operations.
+func rewind(in any) bool {
+	var body io.Reader
+	switch in := in.(type) {
+	case *s3.PutObjectInput:
+		body = in.Body
+	case *s3.UploadPartInput:
+		body = in.Body
+	default:
+		return true
+	}
+	seeker, ok := body.(io.Seeker)
+	if !ok {
+		return false
+	}
+	_, err := seeker.Seek(0, io.SeekStart)
+	return err == nil
 }
 
 // sessionExpired tells whether new temporary credentials may help. A HEAD has
@@ -66,7 +87,7 @@ func mayHaveBeenApplied(err error) bool {
 	return !ok || reply.HTTPStatusCode() < 300 || reply.HTTPStatusCode() >= 500
 }
 
-// op is the failure of an operation on an object.
+// failure is the failure of an operation on an object.
 func (s *Store) failure(ctx context.Context, op, bucket, key string, err error) error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return own

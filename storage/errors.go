@@ -232,14 +232,13 @@ func (e *Error) read(err *error) error {
 // it, whose texts repeat addresses and operations.
 func innermost(err error) error {
 	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
 		switch err.(type) {
-		case *smithy.OperationError, *retry.MaxAttemptsError, *smithyhttp.RequestSendError,
-			*awshttp.ResponseError, *smithyhttp.ResponseError, *aws.RequestCanceledError,
-			*smithy.DeserializationError, *smithy.CanceledError, *url.Error:
-			inner := errors.Unwrap(err)
-			if inner == nil {
-				return err
-			}
+		case *smithy.OperationError, *smithy.DeserializationError, *smithy.CanceledError, *aws.RequestCanceledError,
+			*retry.MaxAttemptsError, *smithyhttp.RequestSendError, *url.Error, interface{ HTTPStatusCode() int }:
 			err = inner
 		default:
 			return err

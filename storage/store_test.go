@@ -68,7 +68,7 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-const maxBuckets = 100
+const maxBuckets = 200
 
 // newBucket is a bucket that no other test uses.
 func newBucket(t *testing.T) string {
@@ -132,6 +132,3 @@ func TestAccessPrintsNoSecret(t *testing.T) {
 		}
 	}
 }
-
-func users() []embedded.User { return nil }
-func roles() []embedded.Role { return nil }

@@ -197,6 +197,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler)
 	default:
+		// All of the request first: a client that is still sending may see
+		// a broken connection instead of the reply.
+		_, _ = io.Copy(io.Discard, r.Body)
 		if reply != nil {
 			_, _ = io.Copy(io.Discard, reply.Body)
 		}
