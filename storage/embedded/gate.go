@@ -16,7 +16,10 @@ import (
 
 // gate stands between the gateway and its directory and adds what the gateway
 // accepts and ignores: encryption headers, object ACL headers, and the
-// If-Match of a copy.
+// If-Match of a copy. It also makes each key change as a whole: the directory
+// keeps bytes and metadata apart and replaces one after the other, so without
+// the locks a reader could see the bytes of one object with the metadata of
+// another.
 //
 // It has two halves. The middleware (headers) sees the request before its
 // signature is checked and only takes notes; the methods of backend.Backend
@@ -82,7 +85,17 @@ func (g *gate) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3r
 		return s3response.PutObjectOutput{}, err
 	}
 	in.Metadata = enc.in(in.Metadata)
-	defer g.locks.shared(*in.Bucket, *in.Key)()
+	publish := publishing{Reader: in.Body, lock: func() func() { return g.locks.alone(*in.Bucket, *in.Key) }}
+	if in.ContentLength != nil {
+		publish.left = *in.ContentLength
+	}
+	if publish.left == 0 {
+		publish.begin()
+	}
+	defer publish.end()
+	if in.Body != nil {
+		in.Body = &publish
+	}
 	out, err := g.Backend.PutObject(ctx, in)
 	if err == nil {
 		noteOf(ctx).result = enc
@@ -104,14 +117,31 @@ func (g *gate) CreateMultipartUpload(ctx context.Context, in s3response.CreateMu
 }
 
 func (g *gate) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
-	defer g.locks.shared(*in.Bucket, *in.Key)()
+	defer g.locks.alone(*in.Bucket, *in.Key)()
 	return g.Backend.CompleteMultipartUpload(ctx, in)
 }
 
-// CopyObject is alone with its key. The gateway rewrites the metadata of an
-// object that is copied onto itself in place, after it has compared the
-// ETag: without the lock the new metadata could land on a body that another
-// writer stored in between.
+func (g *gate) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (*s3.DeleteObjectOutput, error) {
+	defer g.locks.alone(*in.Bucket, *in.Key)()
+	return g.Backend.DeleteObject(ctx, in)
+}
+
+func (g *gate) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.HeadObjectOutput, error) {
+	defer g.locks.shared(*in.Bucket, *in.Key)()
+	return g.Backend.HeadObject(ctx, in)
+}
+
+// GetObject holds the lock until the file is open: the body that the client
+// then reads is that file's, even when another has taken its place.
+func (g *gate) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
+	defer g.locks.shared(*in.Bucket, *in.Key)()
+	return g.Backend.GetObject(ctx, in)
+}
+
+// CopyObject checks the ETag that the gateway ignores. The gateway rewrites
+// the metadata of an object that is copied onto itself in place, after it has
+// compared the source's ETag: without the lock the new metadata could land on
+// a body that another writer stored in between.
 func (g *gate) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
 	enc, err := g.admit(ctx)
 	if err != nil {
@@ -120,7 +150,7 @@ func (g *gate) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s
 	in.Metadata = enc.in(in.Metadata)
 	defer g.locks.alone(*in.Bucket, *in.Key)()
 	if want := noteOf(ctx).ifMatch; want != "" {
-		head, err := g.HeadObject(ctx, &s3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key})
+		head, err := g.Backend.HeadObject(ctx, &s3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key})
 		if err != nil {
 			return s3response.CopyObjectOutput{}, err
 		}

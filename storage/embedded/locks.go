@@ -1,6 +1,9 @@
 package embedded
 
-import "sync"
+import (
+	"io"
+	"sync"
+)
 
 // keyLocks is a read-write lock per object key. Locks are dropped with their
 // last user, so the table holds only keys in use. The zero value is ready.
@@ -44,5 +47,35 @@ func (l *keyLocks) take(name string) (*keyLock, func()) {
 		if lock.users--; lock.users == 0 {
 			delete(l.locks, name)
 		}
+	}
+}
+
+// publishing is the body of an upload that takes a lock when it has been read
+// to its end: receiving a body may take minutes and disturbs nobody, putting
+// it in place must be seen by nobody.
+type publishing struct {
+	io.Reader
+	left    int64
+	lock    func() (release func())
+	release func()
+}
+
+func (p *publishing) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if p.left -= int64(n); p.left <= 0 || err != nil {
+		p.begin()
+	}
+	return n, err
+}
+
+func (p *publishing) begin() {
+	if p.release == nil {
+		p.release = p.lock()
+	}
+}
+
+func (p *publishing) end() {
+	if p.release != nil {
+		p.release()
 	}
 }

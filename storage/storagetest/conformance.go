@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) (store *storage.Store, bucket str
 		{"always replaces", checkAlways},
 		{"conditions hold for objects in parts", checkPartsConditions},
 		{"of many writers one wins", checkRace},
+		{"a reader sees one whole object", checkReaders},
 		{"restamp changes only the metadata", checkRestamp},
 		{"delete obeys its condition", checkDelete},
 		{"list gives what is under a prefix", checkList},
@@ -249,6 +250,50 @@ func race(ctx context.Context, writers int, write func(ctx context.Context, writ
 	close(start)
 	group.Wait()
 	return winners
+}
+
+// checkReaders reads an object while it is replaced again and again: bytes and
+// metadata must belong together each time.
+func checkReaders(t *testing.T, s *storage.Store, bucket string) {
+	const key, readers, writes = "readers.csv", 3, 40
+	versions := map[string]storage.Object{}
+	for i := range 4 {
+		o := NewObject(key, fmt.Sprint("version", i), 3000+1000*i)
+		versions[fmt.Sprintf("%x", o.SHA256)] = o
+	}
+	Put(t, s, bucket, NewObject(key, "version0", 3000), storage.IfAbsent())
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for range readers {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				readWhole(t, s, bucket, key, versions)
+			}
+		})
+	}
+	for i := range writes {
+		if _, err := s.Put(t.Context(), bucket, NewObject(key, fmt.Sprint("version", i%4), 3000+1000*(i%4)), storage.Always()); err != nil {
+			t.Errorf("put: %v", err)
+		}
+	}
+	stop()
+	group.Wait()
+}
+
+func readWhole(t *testing.T, s *storage.Store, bucket, key string, versions map[string]storage.Object) {
+	body, stored, err := s.Get(t.Context(), bucket, key)
+	if err != nil {
+		t.Errorf("get: %v", err)
+		return
+	}
+	got, err := io.ReadAll(body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		t.Errorf("read: %v", err)
+		return
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(got)); versions[sum].Meta.Load != stored.Meta.Load || sum != stored.Meta.SHA256 {
+		t.Errorf("read %d bytes of %q, metadata is of %q", len(got), versions[sum].Meta.Load, stored.Meta.Load)
+	}
 }
 
 func checkRestamp(t *testing.T, s *storage.Store, bucket string) {
