@@ -65,7 +65,7 @@ func (u *upload) create(ctx context.Context) error {
 	in := &s3.CreateMultipartUploadInput{
 		Bucket: &u.bucket, Key: &o.Key, ExpectedBucketOwner: s.owner(),
 		ContentType: optional(o.ContentType), Metadata: o.Meta.entries(),
-		ACL:                  types.ObjectCannedACL(s.access.ACL),
+		ACL:                  s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
 	}
 	in.ChecksumAlgorithm, in.ChecksumType = u.checksum()

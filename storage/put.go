@@ -44,7 +44,7 @@ func (s *Store) putWhole(ctx context.Context, bucket string, o Object, c Conditi
 		Bucket: &bucket, Key: &o.Key, ExpectedBucketOwner: s.owner(),
 		Body: io.NewSectionReader(o.Body, 0, o.Size), ContentLength: &o.Size,
 		ContentType: optional(o.ContentType), Metadata: o.Meta.entries(),
-		ACL:                  types.ObjectCannedACL(s.access.ACL),
+		ACL:                  s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
 	}
 	in.IfNoneMatch, in.IfMatch = c.headers()

@@ -37,7 +37,7 @@ func TestRequests(t *testing.T) {
 		last   headers // of CompleteMultipartUpload
 	}{
 		{
-			name: "none", change: func(*storage.Access) {},
+			name: "none", change: func(a *storage.Access) { a.ACL = "none" },
 			whole:  headers{noneMatch: "*", trailer: "x-amz-checksum-crc32"},
 			create: headers{create: "CRC64NVME", sumType: "FULL_OBJECT"},
 			part:   headers{algorithm: "CRC64NVME", trailer: "x-amz-checksum-crc64nvme"},

@@ -31,7 +31,7 @@ func (s *Store) Restamp(ctx context.Context, bucket, key string, stored Stored, 
 		ExpectedBucketOwner: s.owner(), ExpectedSourceBucketOwner: s.owner(),
 		CopySourceIfMatch: &stored.ETag, IfMatch: &stored.ETag,
 		MetadataDirective: types.MetadataDirectiveReplace, Metadata: m.entries(),
-		ContentType: optional(stored.ContentType), ACL: types.ObjectCannedACL(s.access.ACL),
+		ContentType: optional(stored.ContentType), ACL: s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
 	}, s.client.CopyObject, tries.watch)
 	after := stored

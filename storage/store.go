@@ -15,6 +15,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/logging"
 )
 
@@ -34,7 +35,7 @@ type Access struct {
 	Encryption       string // sse-s3, sse-kms, sse-kms-customer or none
 	EncryptionKey    string // sse-kms-customer only
 	BucketKey        bool
-	ACL              string // canned ACL of every object; optional
+	ACL              string // canned ACL of every object; "" and "none" send none
 	Checksum         bool   // false for stores that break on request checksums
 	MaxConcurrency   int    // requests at a time; 0 leaves it to Config
 }
@@ -196,6 +197,14 @@ func followSameMethod(r *http.Request, _ []*http.Request) error {
 		return nil
 	}
 	return http.ErrUseLastResponse
+}
+
+// acl is the canned ACL of an upload; the zero value sends no header.
+func (s *Store) acl() types.ObjectCannedACL {
+	if s.access.ACL == "none" {
+		return ""
+	}
+	return types.ObjectCannedACL(s.access.ACL)
 }
 
 // owner is the expected bucket owner of every call; nil when not set.
