@@ -1,0 +1,50 @@
+package storage
+
+// Condition says in which state of the key a write may happen. The store
+// judges it, atomically with the write. The zero value is [IfAbsent]: a
+// condition that was forgotten overwrites nothing.
+type Condition struct {
+	kind conditionKind
+	etag string
+}
+
+type conditionKind int
+
+const (
+	absent conditionKind = iota
+	matching
+	always
+)
+
+// IfAbsent allows the write when no object has the key.
+func IfAbsent() Condition { return Condition{} }
+
+// IfMatch allows the write when the key's object has this ETag, as Head or
+// Put gave it. An object that has vanished does not match.
+func IfMatch(etag string) Condition { return Condition{kind: matching, etag: etag} }
+
+// Always allows the write whatever is there.
+func Always() Condition { return Condition{kind: always} }
+
+// String describes the condition.
+func (c Condition) String() string {
+	switch c.kind {
+	case matching:
+		return "if match " + c.etag
+	case always:
+		return "always"
+	}
+	return "if absent"
+}
+
+// headers are the values of If-None-Match and If-Match; nil sends none.
+func (c Condition) headers() (noneMatch, match *string) {
+	switch c.kind {
+	case absent:
+		any := "*"
+		return &any, nil
+	case matching:
+		return nil, &c.etag
+	}
+	return nil, nil
+}

@@ -1,0 +1,224 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/loadfleet/loadfleet/storage"
+	"github.com/loadfleet/loadfleet/storage/storagetest"
+)
+
+// behind opens a store that reaches the server through a proxy.
+func behind(t *testing.T, change func(*storage.Access, *storage.Config)) (*storage.Store, *storagetest.Proxy) {
+	t.Helper()
+	proxy := storagetest.NewProxy(t, server.Endpoint(), false)
+	a, cfg := rootAccess(), quick()
+	a.Endpoint = proxy.Endpoint()
+	if change != nil {
+		change(&a, &cfg)
+	}
+	return open(t, a, cfg), proxy
+}
+
+const (
+	small = 10_000
+	large = 12 << 20 // three parts
+)
+
+// TestFaults puts an object on a key that must be free while requests fail.
+// The truth is asked of the server itself, past the proxy.
+func TestFaults(t *testing.T) {
+	for _, test := range []struct {
+		fault     storagetest.Fault
+		operation storagetest.Operation
+		times     int
+		size      int
+		want      error // nil: stored
+		stored    bool  // the object is there although want is not nil
+	}{
+		{storagetest.SlowDown, storagetest.PutObject, 2, small, nil, true},
+		{storagetest.SlowDown.ButApplied(), storagetest.PutObject, 1, small, nil, true},
+		{storagetest.SlowDown, storagetest.PutObject, storagetest.Always, small, storage.ErrThrottled, false},
+		{storagetest.InternalError, storagetest.PutObject, 2, small, nil, true},
+		{storagetest.InternalError.ButApplied(), storagetest.PutObject, 1, small, nil, true},
+		{storagetest.InternalError.ButApplied(), storagetest.PutObject, storagetest.Always, small, storage.ErrUnavailable, true},
+		{storagetest.ServiceIsClosed, storagetest.PutObject, storagetest.Always, small, storage.ErrUnavailable, false},
+		{storagetest.ConflictError, storagetest.PutObject, 1, small, storage.ErrConflict, false},
+		{storagetest.ConflictError.ButApplied(), storagetest.PutObject, 1, small, storage.ErrConflict, true},
+		{storagetest.ExpiredToken, storagetest.PutObject, 1, small, storage.ErrCredentials, false},
+		{storagetest.DeniedByPolicy, storagetest.PutObject, 1, small, storage.ErrDenied, false},
+		{storagetest.WrongRegionReply, storagetest.PutObject, 1, small, storage.ErrRegion, false},
+		{storagetest.BodyCameTooLate, storagetest.PutObject, storagetest.Always, small, storage.ErrUnavailable, false},
+		{storagetest.DroppedReply, storagetest.PutObject, 2, small, nil, true},
+		{storagetest.DroppedReply.ButApplied(), storagetest.PutObject, 1, small, nil, true},
+		{storagetest.DroppedReply.ButApplied(), storagetest.PutObject, storagetest.Always, small, storage.ErrUnavailable, true},
+		{storagetest.CutRequest, storagetest.PutObject, 2, small, nil, true},
+		{storagetest.CutRequest, storagetest.PutObject, storagetest.Always, small, storage.ErrUnavailable, false},
+
+		{storagetest.SlowDown, storagetest.CreateUpload, 2, large, nil, true},
+		{storagetest.DeniedByPolicy, storagetest.CreateUpload, 1, large, storage.ErrDenied, false},
+		{storagetest.SlowDown, storagetest.UploadPart, 2, large, nil, true},
+		{storagetest.CutRequest, storagetest.UploadPart, 2, large, nil, true},
+		{storagetest.DroppedReply.ButApplied(), storagetest.UploadPart, 2, large, nil, true},
+		{storagetest.InternalError, storagetest.UploadPart, storagetest.Always, large, storage.ErrUnavailable, false},
+		{storagetest.DeniedByPolicy, storagetest.UploadPart, 1, large, storage.ErrDenied, false},
+		{storagetest.UploadHasGone, storagetest.UploadPart, storagetest.Always, large, storage.ErrConflict, false},
+
+		{storagetest.SlowDown, storagetest.CompleteUpload, 2, large, nil, true},
+		{storagetest.ConflictError, storagetest.CompleteUpload, 1, large, storage.ErrConflict, false},
+		{storagetest.ErrorAfterOK, storagetest.CompleteUpload, 1, large, nil, true},
+		{storagetest.ErrorAfterOK, storagetest.CompleteUpload, storagetest.Always, large, storage.ErrUnavailable, false},
+		{storagetest.ErrorAfterOK.ButApplied(), storagetest.CompleteUpload, storagetest.Always, large, nil, true},
+		{storagetest.EmptyOK, storagetest.CompleteUpload, 1, large, storage.ErrUnavailable, false},
+		{storagetest.EmptyOK.ButApplied(), storagetest.CompleteUpload, 1, large, nil, true},
+		{storagetest.DroppedReply, storagetest.CompleteUpload, 2, large, nil, true},
+		{storagetest.DroppedReply, storagetest.CompleteUpload, storagetest.Always, large, storage.ErrUnavailable, false},
+		{storagetest.DroppedReply.ButApplied(), storagetest.CompleteUpload, 1, large, nil, true},
+		{storagetest.DroppedReply.ButApplied(), storagetest.CompleteUpload, storagetest.Always, large, nil, true},
+	} {
+		t.Run(name(test.fault, test.operation, test.times), func(t *testing.T) {
+			t.Parallel()
+			s, proxy := behind(t, nil)
+			bucket, direct := newBucket(t), open(t, rootAccess(), quick())
+			o := storagetest.NewObject("faults.csv", "fault", test.size)
+			proxy.Inject(test.operation, test.fault, test.times)
+			_, err := s.Put(t.Context(), bucket, o, storage.IfAbsent())
+			if test.want == nil && err != nil {
+				t.Fatalf("put: %v", err)
+			}
+			if test.want != nil {
+				storagetest.ExpectError(t, "put", err, test.want)
+			}
+			if test.stored {
+				storagetest.Expect(t, direct, bucket, o)
+			} else {
+				storagetest.ExpectAbsent(t, direct, bucket, o.Key)
+			}
+			storagetest.ExpectNoUploads(t, direct, bucket)
+		})
+	}
+}
+
+func name(f storagetest.Fault, o storagetest.Operation, times int) string {
+	switch times {
+	case storagetest.Always:
+		return string(o) + " always: " + f.String()
+	case 1:
+		return string(o) + " once: " + f.String()
+	}
+	return string(o) + " twice: " + f.String()
+}
+
+// TestLostReplyOfCompleteThenNoSuchUpload is a store that forgets an upload
+// with its completion.
+func TestLostReplyOfCompleteThenNoSuchUpload(t *testing.T) {
+	s, proxy := behind(t, nil)
+	bucket := newBucket(t)
+	o := storagetest.NewObject("complete.csv", "x", large)
+	proxy.Inject(storagetest.CompleteUpload, storagetest.DroppedReply.ButApplied(), 1)
+	proxy.Inject(storagetest.CompleteUpload, storagetest.UploadHasGone, 1)
+	if _, err := s.Put(t.Context(), bucket, o, storage.IfAbsent()); err != nil {
+		t.Fatalf("put: %v", err)
+	}
+	storagetest.Expect(t, s, bucket, o)
+}
+
+// TestLostReplyIsNotMistaken has another load's object appear behind a lost
+// reply: that is a failed condition, not our success.
+func TestLostReplyIsNotMistaken(t *testing.T) {
+	s, proxy := behind(t, nil)
+	bucket := newBucket(t)
+	theirs, ours := storagetest.NewObject("lost.csv", "theirs", small), storagetest.NewObject("lost.csv", "ours", small)
+	storagetest.Put(t, open(t, rootAccess(), quick()), bucket, theirs, storage.IfAbsent())
+	proxy.Inject(storagetest.PutObject, storagetest.DroppedReply, 1)
+	_, err := s.Put(t.Context(), bucket, ours, storage.IfAbsent())
+	storagetest.ExpectError(t, "put", err, storage.ErrPrecondition)
+	storagetest.Expect(t, s, bucket, theirs)
+}
+
+func TestLostReplyOfDeleteAndRestamp(t *testing.T) {
+	s, proxy := behind(t, nil)
+	bucket := newBucket(t)
+	o := storagetest.NewObject("delete.csv", "x", small)
+	stored := storagetest.Put(t, s, bucket, o, storage.IfAbsent())
+	o.Meta.Generation, o.Meta.SHA256 = 9, stored.Meta.SHA256
+	proxy.Inject(storagetest.CopyObject, storagetest.DroppedReply.ButApplied(), 1)
+	stamped, err := s.Restamp(t.Context(), bucket, o.Key, stored, o.Meta)
+	if err != nil {
+		t.Fatalf("restamp: %v", err)
+	}
+	storagetest.Expect(t, s, bucket, o)
+	proxy.Inject(storagetest.DeleteObject, storagetest.DroppedReply.ButApplied(), 1)
+	if err := s.Delete(t.Context(), bucket, o.Key, storage.IfMatch(stamped.ETag)); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	storagetest.ExpectAbsent(t, s, bucket, o.Key)
+}
+
+// TestAbortOutlivesTheCaller cancels in the middle of the parts.
+func TestAbortOutlivesTheCaller(t *testing.T) {
+	s, proxy := behind(t, nil)
+	bucket := newBucket(t)
+	cause := errors.New("the worker stops")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	o := storagetest.NewObject("cancelled.csv", "x", large)
+	proxy.Inject(storagetest.UploadPart, storagetest.AnswersTooLate, storagetest.Always)
+	o.Body = &cancelling{o.Body, func() { cancel(cause) }}
+	if _, err := s.Put(ctx, bucket, o, storage.IfAbsent()); !errors.Is(err, cause) {
+		t.Errorf("put: got %v, want %v", err, cause)
+	}
+	direct := open(t, rootAccess(), quick())
+	storagetest.ExpectAbsent(t, direct, bucket, o.Key)
+	storagetest.ExpectNoUploads(t, direct, bucket)
+	if aborts := proxy.Requests(storagetest.AbortUpload); len(aborts) != 1 {
+		t.Errorf("aborts: %d, want 1", len(aborts))
+	}
+}
+
+// cancelling calls cancel when the object's last part is read.
+type cancelling struct {
+	body interface {
+		ReadAt([]byte, int64) (int, error)
+	}
+	cancel func()
+}
+
+func (c *cancelling) ReadAt(b []byte, at int64) (int, error) {
+	if at >= 10<<20 {
+		c.cancel()
+	}
+	return c.body.ReadAt(b, at)
+}
+
+func TestAbortThatFailsIsSaid(t *testing.T) {
+	s, proxy := behind(t, nil)
+	bucket := newBucket(t)
+	proxy.Inject(storagetest.UploadPart, storagetest.DeniedByPolicy, storagetest.Always)
+	proxy.Inject(storagetest.AbortUpload, storagetest.InternalError, storagetest.Always)
+	_, err := s.Put(t.Context(), bucket, storagetest.NewObject("left.csv", "x", large), storage.IfAbsent())
+	storagetest.ExpectError(t, "put", err, storage.ErrDenied)
+	left, ok := errors.AsType[*storage.LeftoverError](err)
+	if !ok {
+		t.Fatalf("put: got %v, want a *storage.LeftoverError", err)
+	}
+	if errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("put: %v counts as the abort's failure, want only the upload's", err)
+	}
+	for upload, err := range s.Uploads(t.Context(), bucket, "") {
+		if err != nil || upload.ID != left.UploadID {
+			t.Errorf("uploads: got %q, %v, want %q", upload.ID, err, left.UploadID)
+		}
+	}
+}
+
+func TestNoAnswer(t *testing.T) {
+	s, proxy := behind(t, func(_ *storage.Access, c *storage.Config) { c.ReplyTimeout = 50 * time.Millisecond })
+	proxy.Inject(storagetest.PutObject, storagetest.AnswersTooLate, storagetest.Always)
+	_, err := s.Put(t.Context(), newBucket(t), storagetest.NewObject("late.csv", "x", small), storage.IfAbsent())
+	storagetest.ExpectError(t, "put", err, storage.ErrUnavailable)
+	if n := len(proxy.Requests(storagetest.PutObject)); n != 3 {
+		t.Errorf("attempts: %d, want 3", n)
+	}
+}

@@ -1,0 +1,180 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
+)
+
+// upload is one multipart upload. The same checksum algorithm is named when
+// it is created, with each part and when it is completed: a strict store
+// refuses parts whose checksums the upload was not created for.
+type upload struct {
+	store    *Store
+	bucket   string
+	object   Object
+	id       string
+	partSize int64
+	parts    []types.CompletedPart
+}
+
+// partSize is the smallest multiple of a MiB, not under least, in which size
+// makes at most MaxParts parts.
+func partSize(size, least int64) int64 {
+	const mib = 1 << 20
+	needed := (size + MaxParts - 1) / MaxParts
+	return max(least, (needed+mib-1)/mib*mib)
+}
+
+func (s *Store) putParts(ctx context.Context, bucket string, o Object, c Condition) (Stored, error) {
+	size := partSize(o.Size, s.cfg.PartSize)
+	u := &upload{
+		store: s, bucket: bucket, object: o, partSize: size,
+		parts: make([]types.CompletedPart, (o.Size+size-1)/size),
+	}
+	if err := u.create(ctx); err != nil {
+		return Stored{}, err
+	}
+	if err := u.send(ctx); err != nil {
+		return Stored{}, u.abort(ctx, err)
+	}
+	stored, err := u.complete(ctx, c)
+	if err != nil && !errors.Is(err, ErrEncryption) {
+		return Stored{}, u.abort(ctx, err)
+	}
+	return stored, err
+}
+
+func (u *upload) checksum() (types.ChecksumAlgorithm, types.ChecksumType) {
+	if !u.store.access.Checksum {
+		return "", ""
+	}
+	return types.ChecksumAlgorithmCrc64nvme, types.ChecksumTypeFullObject
+}
+
+// create begins the upload. When its reply is lost the SDK begins another:
+// the first is nobody's then and falls to the bucket's lifecycle rule.
+func (u *upload) create(ctx context.Context) error {
+	s, o := u.store, &u.object
+	algorithm, keyID, bucketKey := s.encryption.request()
+	in := &s3.CreateMultipartUploadInput{
+		Bucket: &u.bucket, Key: &o.Key, ExpectedBucketOwner: s.owner(),
+		ContentType: optional(o.ContentType), Metadata: o.Meta.entries(),
+		ACL:                  s.acl(),
+		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
+	}
+	in.ChecksumAlgorithm, in.ChecksumType = u.checksum()
+	out, err := call(ctx, s, in, s.client.CreateMultipartUpload)
+	if err != nil {
+		return s.failure(ctx, "create upload", u.bucket, o.Key, err)
+	}
+	u.id = deref(out.UploadId)
+	return nil
+}
+
+// send uploads the parts, some at a time, and returns when none is under way.
+func (u *upload) send(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(u.store.cfg.PartConcurrency)
+	for i := range u.parts {
+		group.Go(func() error { return u.sendPart(ctx, i) })
+	}
+	return group.Wait()
+}
+
+func (u *upload) sendPart(ctx context.Context, i int) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	number := int32(i + 1)
+	from := int64(i) * u.partSize
+	length := min(u.partSize, u.object.Size-from)
+	in := &s3.UploadPartInput{
+		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, PartNumber: &number, ExpectedBucketOwner: u.store.owner(),
+		Body: io.NewSectionReader(u.object.Body, from, length), ContentLength: &length,
+	}
+	in.ChecksumAlgorithm, _ = u.checksum()
+	out, err := call(ctx, u.store, in, u.store.client.UploadPart)
+	if err != nil {
+		return u.store.failure(ctx, "upload part", u.bucket, u.object.Key, err)
+	}
+	u.parts[i] = types.CompletedPart{PartNumber: &number, ETag: out.ETag, ChecksumCRC64NVME: out.ChecksumCRC64NVME}
+	return nil
+}
+
+// complete makes the parts an object, if the condition holds. A reply that is
+// lost or empty is settled by looking at the bucket.
+func (u *upload) complete(ctx context.Context, c Condition) (Stored, error) {
+	s := u.store
+	in := &s3.CompleteMultipartUploadInput{
+		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, ExpectedBucketOwner: s.owner(),
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts}, MpuObjectSize: &u.object.Size,
+	}
+	_, in.ChecksumType = u.checksum()
+	in.IfNoneMatch, in.IfMatch = c.headers()
+	var tries attempts
+	out, err := call(ctx, s, in, s.client.CompleteMultipartUpload, tries.watch)
+	switch {
+	case err != nil:
+		failed := vanished(c, s.failure(ctx, "complete upload", u.bucket, u.object.Key, err))
+		if !tries.lost.Load() {
+			return Stored{}, failed
+		}
+		// Also when the caller has given up: whether the upload may be
+		// aborted depends on it.
+		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.AbortTimeout)
+		defer cancel()
+		return s.recognise(look, u.bucket, u.object, failed)
+	case out.ETag == nil: // an empty 200 says nothing
+		return s.recognise(ctx, u.bucket, u.object, &Error{
+			Op: "complete upload", Bucket: u.bucket, Key: u.object.Key,
+			Err: &verdict{ErrUnavailable, errors.New("the store said nothing, and the object is not there")},
+		})
+	}
+	stored := u.object.stored(deref(out.ETag), deref(out.VersionId))
+	stored.Encryption = reported(out.ServerSideEncryption, out.SSEKMSKeyId, out.BucketKeyEnabled)
+	if s.encryption.Algorithm != "" && stored.Encryption.Algorithm == "" {
+		return u.inspect(ctx, stored)
+	}
+	return stored, s.checkEncryption("complete upload", u.bucket, stored)
+}
+
+// inspect checks the encryption with a HEAD: many stores leave it out of the
+// reply to Complete. An object that has been replaced or deleted since has no
+// encryption left to check.
+func (u *upload) inspect(ctx context.Context, stored Stored) (Stored, error) {
+	head, err := u.store.Head(ctx, u.bucket, u.object.Key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return stored, nil
+	case err != nil:
+		return stored, fmt.Errorf("check encryption: %w", err)
+	case !head.Meta.madeBy(u.object.Meta):
+		return stored, nil
+	}
+	stored.Encryption = head.Encryption
+	return stored, u.store.checkEncryption("complete upload", u.bucket, stored)
+}
+
+// abort removes the parts after a failure. It has its own time, because the
+// failure is often that the caller's is up.
+func (u *upload) abort(ctx context.Context, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.store.cfg.AbortTimeout)
+	defer cancel()
+	_, err := call(ctx, u.store, &s3.AbortMultipartUploadInput{
+		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, ExpectedBucketOwner: u.store.owner(),
+	}, u.store.client.AbortMultipartUpload)
+	if err == nil {
+		return failed
+	}
+	aborting := failure(ctx, "abort upload", u.bucket, u.object.Key, err)
+	if aborting.Code == "NoSuchUpload" {
+		return failed
+	}
+	return &LeftoverError{UploadID: u.id, Err: failed, Abort: aborting}
+}

@@ -1,0 +1,66 @@
+package storagetest
+
+import (
+	"fmt"
+	"time"
+)
+
+// Fault is one way in which a request goes wrong. It is a value with two
+// halves of the truth: what the client sees, and whether the store did the
+// work all the same (Applied).
+type Fault struct {
+	Name    string
+	Applied bool          // the store carries the request out before the client sees it fail
+	Status  int           // of the reply; 0 drops the connection instead of replying
+	Code    string        // error code of the reply; empty sends an empty body
+	Cut     int64         // bytes of the request's body to read before dropping the connection
+	Delay   time.Duration // before anything else; ends early when the client gives up
+}
+
+// ButApplied is the other half of the fault: the client sees the same, the
+// store has done the work.
+func (f Fault) ButApplied() Fault {
+	f.Applied = true
+	return f
+}
+
+// String names the fault and its half.
+func (f Fault) String() string {
+	if f.Applied {
+		return f.Name + ", but applied"
+	}
+	return f.Name
+}
+
+// The faults that a store is known for. Each fails without being applied;
+// see [Fault.ButApplied].
+var (
+	SlowDown         = Fault{Name: "throttled", Status: 503, Code: "SlowDown"}
+	InternalError    = Fault{Name: "internal error", Status: 500, Code: "InternalError"}
+	ConflictError    = Fault{Name: "conflict", Status: 409, Code: "ConditionalRequestConflict"}
+	ExpiredToken     = Fault{Name: "expired token", Status: 400, Code: "ExpiredToken"}
+	ErrorAfterOK     = Fault{Name: "error inside a 200", Status: 200, Code: "InternalError"} // of Complete only
+	EmptyOK          = Fault{Name: "empty 200", Status: 200}                                 // of Complete only
+	DroppedReply     = Fault{Name: "connection dropped"}
+	CutRequest       = Fault{Name: "connection reset within the body", Cut: 1000}
+	DeniedByPolicy   = Fault{Name: "access denied", Status: 403, Code: "AccessDenied"}
+	UploadHasGone    = Fault{Name: "no such upload", Status: 404, Code: "NoSuchUpload"}
+	ServiceIsClosed  = Fault{Name: "service unavailable", Status: 503, Code: "ServiceUnavailable"}
+	BodyCameTooLate  = Fault{Name: "request timeout", Status: 400, Code: "RequestTimeout"}
+	AnswersTooLate   = Fault{Name: "no answer", Delay: time.Hour}
+	WrongRegionReply = Fault{Name: "another region", Status: 301, Code: "PermanentRedirect"}
+)
+
+// After is the fault, shown only when d has passed.
+func (f Fault) After(d time.Duration) Fault {
+	f.Delay = d
+	return f
+}
+
+func (f Fault) body() string {
+	if f.Code == "" {
+		return ""
+	}
+	return fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>`+
+		`<Error><Code>%s</Code><Message>injected by a test</Message><RequestId>INJECTED</RequestId></Error>`, f.Code)
+}

@@ -1,0 +1,250 @@
+package storagetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Operation is the S3 operation of a request.
+type Operation string
+
+// The operations that a store uses.
+const (
+	PutObject      Operation = "PutObject"
+	CopyObject     Operation = "CopyObject"
+	CreateUpload   Operation = "CreateMultipartUpload"
+	UploadPart     Operation = "UploadPart"
+	CompleteUpload Operation = "CompleteMultipartUpload"
+	AbortUpload    Operation = "AbortMultipartUpload"
+	HeadObject     Operation = "HeadObject"
+	GetObject      Operation = "GetObject"
+	DeleteObject   Operation = "DeleteObject"
+	AnyOperation   Operation = "" // in Inject and Requests: every operation
+)
+
+func operationOf(r *http.Request) Operation {
+	query := r.URL.Query()
+	switch r.Method {
+	case http.MethodPut:
+		switch {
+		case r.Header.Get("X-Amz-Copy-Source") != "":
+			return CopyObject
+		case query.Has("partNumber"):
+			return UploadPart
+		}
+		return PutObject
+	case http.MethodPost:
+		switch {
+		case query.Has("uploads"):
+			return CreateUpload
+		case query.Has("uploadId"):
+			return CompleteUpload
+		}
+	case http.MethodDelete:
+		if query.Has("uploadId") {
+			return AbortUpload
+		}
+		return DeleteObject
+	case http.MethodHead:
+		return HeadObject
+	case http.MethodGet:
+		return GetObject
+	}
+	return Operation(r.Method + " " + r.URL.Path)
+}
+
+// Request is a request that passed through a [Proxy].
+type Request struct {
+	Operation Operation
+	Path      string
+	Header    http.Header
+}
+
+// Proxy stands in front of a store, records every request and makes some of
+// them fail. The Host header stays as the client signed it, so the store
+// behind checks the client's own signature.
+type Proxy struct {
+	server   *httptest.Server
+	upstream *url.URL
+	client   *http.Transport
+	closing  chan struct{}
+
+	mu       sync.Mutex
+	planned  []*plan
+	requests []Request
+}
+
+type plan struct {
+	operation Operation
+	fault     Fault
+	left      int // uses left; negative means without end
+}
+
+// NewProxy starts a proxy in front of an endpoint, over TLS when secure. It
+// ends with the test.
+func NewProxy(t *testing.T, endpoint string, secure bool) *Proxy {
+	t.Helper()
+	upstream, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatalf("parse endpoint: %v", err)
+	}
+	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{})}
+	p.server = httptest.NewUnstartedServer(p)
+	if secure {
+		p.server.StartTLS()
+	} else {
+		p.server.Start()
+	}
+	t.Cleanup(func() {
+		close(p.closing)
+		p.server.CloseClientConnections()
+		p.server.Close()
+		p.client.CloseIdleConnections()
+	})
+	return p
+}
+
+// Endpoint is the address of the proxy.
+func (p *Proxy) Endpoint() string { return p.server.URL }
+
+// RootCAs trusts the proxy's certificate; nil when it speaks plain HTTP.
+func (p *Proxy) RootCAs() *x509.CertPool {
+	if p.server.Certificate() == nil {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(p.server.Certificate())
+	return pool
+}
+
+// Always as the times of Inject never ends.
+const Always = -1
+
+// Inject makes the next requests of an operation fail, times of them. Faults
+// of one operation follow each other in the order of their injection.
+func (p *Proxy) Inject(o Operation, f Fault, times int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.planned = append(p.planned, &plan{o, f, times})
+}
+
+// Heal takes back every fault that is left.
+func (p *Proxy) Heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.planned = nil
+}
+
+// Requests gives what passed so far of an operation, in order of arrival.
+func (p *Proxy) Requests(o Operation) []Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []Request
+	for _, r := range p.requests {
+		if o == AnyOperation || r.Operation == o {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// take records a request and uses up a fault meant for it.
+func (p *Proxy) take(r *http.Request) (Fault, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	operation := operationOf(r)
+	p.requests = append(p.requests, Request{operation, r.URL.EscapedPath(), r.Header.Clone()})
+	for _, planned := range p.planned {
+		if planned.left == 0 || (planned.operation != AnyOperation && planned.operation != operation) {
+			continue
+		}
+		planned.left--
+		return planned.fault, true
+	}
+	return Fault{}, false
+}
+
+// ServeHTTP forwards a request, or makes it fail as planned.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	fault, planned := p.take(r)
+	if planned && fault.Delay > 0 {
+		p.hold(r, fault.Delay)
+	}
+	var reply *http.Response
+	if !planned || fault.Applied {
+		var err error
+		if reply, err = p.forward(r); err != nil {
+			panic(http.ErrAbortHandler) // closes the connection without a reply
+		}
+		defer func() { _ = reply.Body.Close() }()
+	}
+	switch {
+	case !planned:
+		p.pass(w, reply)
+	case fault.Status == 0:
+		_, _ = io.CopyN(io.Discard, r.Body, fault.Cut)
+		if reply != nil {
+			_, _ = io.Copy(io.Discard, reply.Body)
+		}
+		panic(http.ErrAbortHandler)
+	default:
+		// All of the request first: a client that is still sending may see
+		// a broken connection instead of the reply.
+		_, _ = io.Copy(io.Discard, r.Body)
+		if reply != nil {
+			_, _ = io.Copy(io.Discard, reply.Body)
+		}
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(fault.Status)
+		if r.Method != http.MethodHead {
+			_, _ = io.WriteString(w, fault.body())
+		}
+	}
+}
+
+// hold waits until the delay is over, the client has gone or the test ends.
+// The body is read first: the server notices that a client has gone only when
+// it waits for that client's next request.
+func (p *Proxy) hold(r *http.Request, delay time.Duration) {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	case <-p.closing:
+	}
+}
+
+func (p *Proxy) forward(r *http.Request) (*http.Response, error) {
+	// A client that has given up does not undo what it sent.
+	out := r.Clone(context.WithoutCancel(r.Context()))
+	out.RequestURI = ""
+	out.URL.Scheme, out.URL.Host = p.upstream.Scheme, p.upstream.Host
+	out.Host = r.Host
+	out.Header.Del("Expect") // answered on this side
+	if r.ContentLength == 0 {
+		out.Body = nil
+	}
+	return p.client.RoundTrip(out)
+}
+
+func (p *Proxy) pass(w http.ResponseWriter, reply *http.Response) {
+	for name, values := range reply.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(reply.StatusCode)
+	if _, err := io.Copy(w, reply.Body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		panic(http.ErrAbortHandler)
+	}
+}
