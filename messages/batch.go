@@ -22,8 +22,11 @@ type Batch struct {
 }
 
 // MsgID is the batch's Nats-Msg-Id: the server drops a second publish of the
-// same batch.
-func (b Batch) MsgID() string { return b.Extraction + "/" + strconv.Itoa(b.Ordinal) }
+// same batch. It names the workspace too, because the server compares ids over
+// the whole stream.
+func (b Batch) MsgID() string {
+	return b.Workspace + "/" + b.Extraction + "/" + strconv.Itoa(b.Ordinal)
+}
 
 // Header is what the batch is published with, beside its Body.
 func (b Batch) Header() Header {

@@ -27,6 +27,7 @@ const (
 	HeaderLoad        = "Loadfleet-Load"      // a Load as ASCII JSON; the payload is its rows
 	HeaderDeadLetter  = "Loadfleet-Dead-Letter"
 	HeaderCommittedAt = "Loadfleet-Committed-At" // on a replayed commit: when the first one was stored
+	HeaderReplays     = "Loadfleet-Replays"      // on a replayed message: how often it came back from the dead letters
 	HeaderContentType = "Content-Type"
 	HeaderEncoding    = "Content-Encoding"
 	HeaderMsgID       = "Nats-Msg-Id"

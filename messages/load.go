@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -76,11 +77,11 @@ type ReplayMark struct {
 }
 
 // LoadID names the one load of an extraction that makes the object: the first
-// 16 bytes, in hex, of the SHA-256 of extraction, bucket and key, each ended by
-// a zero byte but the last. Whoever dispatches the extraction again comes to
+// 16 bytes, in hex, of the SHA-256 of workspace, extraction, bucket and key,
+// each ended by a zero byte but the last. Whoever dispatches the extraction again comes to
 // the same id.
-func LoadID(extraction, bucket, key string) string {
-	sum := sha256.Sum256([]byte(extraction + "\x00" + bucket + "\x00" + key))
+func LoadID(workspace, extraction, bucket, key string) string {
+	sum := sha256.Sum256([]byte(workspace + "\x00" + extraction + "\x00" + bucket + "\x00" + key))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -190,4 +191,21 @@ func (l *Load) checkRows(flaw func(field, format string, args ...any)) {
 				r.Count, r.Rows, r.Bytes, clip(r.SHA256, 80), clip(r.Subject, 80))
 		}
 	}
+}
+
+// Days is the span From to To as days since 1970-01-01, both inclusive; the
+// whole calendar when the partition is not bound to days.
+func (p Partition) Days() (from, to int32, err error) {
+	if p.From == "" && p.To == "" {
+		return math.MinInt32, math.MaxInt32, nil
+	}
+	first, err := time.Parse(time.DateOnly, p.From)
+	if err != nil {
+		return 0, 0, fmt.Errorf("partition: from: %w", err)
+	}
+	last, err := time.Parse(time.DateOnly, p.To)
+	if err != nil {
+		return 0, 0, fmt.Errorf("partition: to: %w", err)
+	}
+	return int32(first.Unix() / 86400), int32(last.Unix() / 86400), nil
 }

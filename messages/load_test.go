@@ -13,7 +13,7 @@ import (
 
 func goodLoad() *Load {
 	return &Load{
-		Version: 1, ID: LoadID("x1", "acme-lake", "ads/2024-06-18.parquet"),
+		Version: 1, ID: LoadID("acme", "x1", "acme-lake", "ads/2024-06-18.parquet"),
 		Workspace: "acme", Destination: "lake", Extraction: "x1", Lane: Fresh, Generation: 7,
 		Bucket: "acme-lake", Key: "ads/2024-06-18.parquet",
 		File: FileSpec{Format: encoding.Parquet, Compression: "zstd"},
@@ -25,11 +25,11 @@ func goodLoad() *Load {
 
 func TestLoadIDIsPinned(t *testing.T) {
 	// printf 'x1\0acme-lake\0ads/2024-06-18.parquet' | sha256sum | cut -c1-32
-	const want = "f8a12abbfcc40c1df982482429b4a7b1"
-	if got := LoadID("x1", "acme-lake", "ads/2024-06-18.parquet"); got != want {
+	const want = "7be35066310c9a3b082441153f279a2f"
+	if got := LoadID("acme", "x1", "acme-lake", "ads/2024-06-18.parquet"); got != want {
 		t.Errorf("got %s, want %s: a load's id must never change", got, want)
 	}
-	if LoadID("x", "1", "k") == LoadID("x1", "", "k") {
+	if LoadID("w", "x", "1", "k") == LoadID("w", "x1", "", "k") || LoadID("w", "x", "b", "k") == LoadID("v", "x", "b", "k") {
 		t.Error("the parts of an id run into each other")
 	}
 }

@@ -141,3 +141,8 @@ func EventKindSubjects(workspace string, kind EventKind) string {
 func DeadLetterSubject(d *DeadLetter) string {
 	return strings.Join([]string{deadRoot, string(d.Stage), Token(d.Destination), Token(d.ID)}, ".")
 }
+
+// PlanSubject is where the plan of an extraction's dispatch is pinned.
+func PlanSubject(workspace, extraction string) string {
+	return strings.Join([]string{dispatchedRoot, Token(workspace), Token(extraction), "plan"}, ".")
+}

@@ -145,7 +145,7 @@ func (q *Queue) Replay(ctx context.Context, sequence uint64) error {
 // revived is the message that a replay publishes.
 func (d *DeadMessage) revived() (*nats.Msg, error) {
 	header := d.Header
-	header.Set(headerReplays, strconv.Itoa(d.Replays+1))
+	header.Set(messages.HeaderReplays, strconv.Itoa(d.Replays+1))
 	m := &nats.Msg{Header: nats.Header(header), Data: d.Payload}
 	if d.Stage == messages.StageDispatch {
 		m.Subject = messages.RecommitSubject(d.Workspace, d.Extraction, d.Sequence)

@@ -53,7 +53,7 @@ func loadOf(workspace, extraction string, n int, lane messages.Lane) (*messages.
 	payload := fmt.Appendf(nil, "rows of load %d", n)
 	key := fmt.Sprintf("orders/%05d.csv", n)
 	return &messages.Load{
-		Version: messages.Version, ID: messages.LoadID(workspace+"/"+extraction, "bucket", key), Workspace: workspace, Destination: "acme",
+		Version: messages.Version, ID: messages.LoadID(workspace, extraction, "bucket", key), Workspace: workspace, Destination: "acme",
 		Extraction: extraction, Lane: lane, Generation: 7, Bucket: "bucket", Key: key, File: messages.FileSpec{Format: encoding.CSV},
 		Rows: 1, Inline: &messages.RowsRef{Bytes: int64(len(payload)), SHA256: strings.Repeat("0", 64)},
 		Time: time.Date(2024, 6, 18, 12, 0, 0, 0, time.UTC),

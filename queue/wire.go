@@ -12,11 +12,8 @@ import (
 	"github.com/loadfleet/loadfleet/messages"
 )
 
-// headerReplays counts how often a message came back from the dead letters.
-const headerReplays = "Loadfleet-Replays"
-
 func replays(h messages.Header) int {
-	n, err := strconv.Atoi(h.Get(headerReplays))
+	n, err := strconv.Atoi(h.Get(messages.HeaderReplays))
 	if err != nil || n < 0 {
 		return 0
 	}
