@@ -1,0 +1,61 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// ErrNoPlan says that no plan of an extraction is pinned yet.
+var ErrNoPlan = errors.New("no plan is pinned")
+
+// Plan is the plan that an earlier try of the extraction's dispatch pinned;
+// [ErrNoPlan] when there is none.
+func (q *Queue) Plan(ctx context.Context, workspace, extraction string) ([]byte, error) {
+	m, err := q.lastOn(ctx, streamLoads, messages.PlanSubject(workspace, extraction))
+	if missing(err) {
+		return nil, ErrNoPlan
+	}
+	if err != nil {
+		return nil, fmt.Errorf("plan of %s: %w", extraction, err)
+	}
+	return m.Data, nil
+}
+
+// PinPlan stores the plan of an extraction's dispatch unless one is pinned,
+// and returns the one that is: of several dispatchers the first one's. It lives
+// as long as the markers of the loads made by it.
+func (q *Queue) PinPlan(ctx context.Context, workspace, extraction string, plan []byte) ([]byte, error) {
+	subject := messages.PlanSubject(workspace, extraction)
+	m := &nats.Msg{Subject: subject, Header: nats.Header{}, Data: plan}
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
+	m.Header.Set(jetstream.MsgTTLHeader, keepMarkers.String())
+	_, err := q.publish(ctx, m)
+	if err == nil || outrun(err) {
+		return q.Plan(ctx, workspace, extraction)
+	}
+	return nil, fmt.Errorf("pin plan of %s: %w", extraction, err)
+}
+
+// Dispatched is what an extraction was dispatched as, nil when it is not, or
+// not yet as a whole.
+func (q *Queue) Dispatched(ctx context.Context, workspace, extraction string) (*messages.Plan, error) {
+	event := messages.Event{Kind: messages.EventDispatched, Workspace: workspace, Extraction: extraction}
+	m, err := q.lastOn(ctx, streamEvents, messages.EventSubject(&event))
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dispatch of %s: %w", extraction, err)
+	}
+	found, err := messages.ParseEvent(m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("dispatch of %s: %w", extraction, err)
+	}
+	return found.Plan, nil
+}
