@@ -1,0 +1,202 @@
+package dispatcher
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/loadfleet/loadfleet/encoding"
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+// sliceBytes is how much of a large load's rows goes into one slice message.
+const sliceBytes = 2 << 20
+
+// dispatch carries out one commit: ARCHITECTURE.md, steps 3 to 8. Run again
+// after a crash at any line it ends in the same loads.
+func (d *Dispatcher) dispatch(ctx context.Context, e *extraction) (messages.Plan, error) {
+	if done, err := d.queue.Dispatched(ctx, e.Workspace, e.Extraction); err != nil {
+		return messages.Plan{}, fmt.Errorf("look for an earlier dispatch: %w", err)
+	} else if done != nil {
+		return *done, d.purge(ctx, e)
+	}
+	if err := d.publish(ctx, e, messages.Event{Kind: messages.EventAccepted}); err != nil {
+		return messages.Plan{}, err
+	}
+	p, err := d.pinPlan(ctx, e)
+	if err != nil {
+		return messages.Plan{}, err
+	}
+	counts, err := d.makeLoads(ctx, e, p)
+	if err != nil {
+		return messages.Plan{}, err
+	}
+	if err := d.publish(ctx, e, messages.Event{Kind: messages.EventDispatched, Plan: &counts}); err != nil {
+		return messages.Plan{}, err
+	}
+	// Its loads may have ended before this said how many there are.
+	if _, err := d.queue.Complete(ctx, e.Workspace, e.Extraction); err != nil {
+		return messages.Plan{}, fmt.Errorf("complete: %w", err)
+	}
+	return counts, d.purge(ctx, e)
+}
+
+func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction, p *plan) (counts messages.Plan, err error) {
+	ps, err := newPartitions(e.commit, p, d.cfg.ScratchDir)
+	if err != nil {
+		return counts, err
+	}
+	defer func() { err = errors.Join(err, ps.close()) }()
+	located := locate{batches: e.commit.Batches}
+	err = d.read(ctx, e, p, func(rows *encoding.Rows) error {
+		if err := ps.add(rows); err != nil {
+			return located.row(err)
+		}
+		located.before += int64(rows.Len())
+		return ctx.Err()
+	})
+	if err != nil {
+		return counts, err
+	}
+	if located.before != e.commit.Rows {
+		return counts, &ManifestError{Counts: true, Message: fmt.Sprintf(
+			"the batches hold %d rows, and the commit says %d", located.before, e.commit.Rows)}
+	}
+	out := d.queue.Dispatch(ctx, e.Workspace, e.Extraction, p.hash)
+	try := rand.Text()
+	for part, rows := range ps.all() {
+		load := p.load(e, part)
+		payload, err := d.pack(ctx, load, try, rows)
+		if err != nil {
+			return counts, fmt.Errorf("partition %s: %w", part.key, err)
+		}
+		if err := out.Add(ctx, load, payload); err != nil {
+			return counts, fmt.Errorf("dispatch: %w", err)
+		}
+		counts.Loads++
+		counts.Rows += part.rows
+	}
+	if err := out.Close(ctx); err != nil {
+		return counts, fmt.Errorf("dispatch: %w", err)
+	}
+	return counts, nil
+}
+
+// load describes a partition's load, without its rows.
+func (p *plan) load(e *extraction, part *partition) *messages.Load {
+	l := &messages.Load{
+		Version:   messages.Version,
+		ID:        messages.LoadID(e.Workspace, e.Extraction, p.Bucket, part.key),
+		Workspace: e.Workspace, Destination: e.commit.Destination, Extraction: e.Extraction,
+		Lane: e.commit.Lane, Generation: e.commit.Generation,
+		Bucket: p.Bucket, Key: part.key, File: p.File,
+		Part: messages.Partition{Account: part.account},
+		Rows: part.rows, Time: p.Time,
+	}
+	if l.Lane == "" {
+		l.Lane = messages.Fresh
+	}
+	if part.spans {
+		l.Part.From, l.Part.To = day(part.from), day(part.to)
+		l.Part.DateColumn = e.commit.DateColumn
+	}
+	if p.Account {
+		l.Part.AccountColumn = e.commit.AccountColumn
+	}
+	return l
+}
+
+func day(n int32) string {
+	return time.Unix(int64(n)*86400, 0).UTC().Format(time.DateOnly)
+}
+
+// pack puts a partition's rows into the load, as its payload when they are
+// few, else as slices that are acknowledged before this returns.
+func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, parts iter.Seq2[*encoding.Rows, error]) ([]byte, error) {
+	var held []*encoding.Rows
+	var size int64
+	var slices *queue.SliceWriter
+	flush := func() error {
+		rows := encoding.Concat(held...)
+		b, err := encoding.MarshalRows(rows)
+		if err != nil {
+			return err
+		}
+		held, size = nil, 0
+		return slices.Write(ctx, int64(rows.Len()), b)
+	}
+	for rows, err := range parts {
+		if err != nil {
+			return nil, err
+		}
+		for _, piece := range pieces(rows, sliceBytes) {
+			if size > 0 && size+piece.Size() > sliceBytes {
+				if slices == nil {
+					slices = d.queue.Slices(ctx, messages.SliceSubject(l.Extraction, l.ID, try))
+				}
+				if err := flush(); err != nil {
+					return nil, err
+				}
+			}
+			held = append(held, piece)
+			size += piece.Size()
+		}
+	}
+	if slices == nil {
+		b, err := encoding.MarshalRows(encoding.Concat(held...))
+		if err != nil {
+			return nil, err
+		}
+		if len(b) <= d.cfg.InlineBytes {
+			sum := sha256.Sum256(b)
+			l.Inline = &messages.RowsRef{Bytes: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
+			return b, nil
+		}
+		slices = d.queue.Slices(ctx, messages.SliceSubject(l.Extraction, l.ID, try))
+		if err := slices.Write(ctx, l.Rows, b); err != nil {
+			return nil, err
+		}
+	} else if err := flush(); err != nil {
+		return nil, err
+	}
+	l.Slices = []messages.SliceRef{slices.Close()}
+	return nil, nil
+}
+
+// pieces cuts rows so that each is about size bytes or one row.
+func pieces(rows *encoding.Rows, size int64) []*encoding.Rows {
+	if rows.Size() <= size {
+		return []*encoding.Rows{rows}
+	}
+	n := max(int(size*int64(rows.Len())/rows.Size()), 1)
+	var cut []*encoding.Rows
+	for from := 0; from < rows.Len(); from += n {
+		cut = append(cut, rows.Slice(from, min(from+n, rows.Len())))
+	}
+	return cut
+}
+
+func (d *Dispatcher) publish(ctx context.Context, e *extraction, ev messages.Event) error {
+	ev.Version, ev.Time = messages.Version, time.Now().UTC()
+	ev.Workspace, ev.Extraction = e.Workspace, e.Extraction
+	if e.commit != nil {
+		ev.Destination, ev.Table = e.commit.Destination, e.commit.Filename
+	}
+	if err := d.queue.Publish(ctx, ev); err != nil {
+		return fmt.Errorf("event %s: %w", ev.Kind, err)
+	}
+	return nil
+}
+
+func (d *Dispatcher) purge(ctx context.Context, e *extraction) error {
+	if err := d.queue.PurgeRows(ctx, e.Workspace, e.Extraction); err != nil {
+		return fmt.Errorf("purge rows: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/encoding"
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// partition is the rows of one key.
+type partition struct {
+	key     string
+	account string
+	from    int32 // the days that the key covers, both inclusive
+	to      int32
+	spans   bool // false: the key is not bound to days
+	rows    int64
+}
+
+// partitions groups an extraction's rows by rendered key. It is fed chunk by
+// chunk and then walked once, in key order. While the extraction is one chunk
+// it stays in memory; from the second on, chunks are sorted and spilled.
+type partitions struct {
+	plan    *plan
+	naming  *destination.Naming
+	names   destination.Names
+	date    int // column index, -1 when dated by the load
+	account int // column index, -1 when not by account
+
+	byKey map[string]int32
+	list  []*partition // by group id
+
+	held    []*encoding.Rows // by group id: the first chunk, until a second one comes
+	scratch *scratch
+	dir     string
+}
+
+func newPartitions(c *messages.Commit, p *plan, scratchDir string) (*partitions, error) {
+	naming, err := p.naming()
+	if err != nil {
+		return nil, fmt.Errorf("pinned templates: %w", err)
+	}
+	ps := &partitions{
+		plan: p, naming: naming, date: -1, account: -1, dir: scratchDir,
+		byKey: map[string]int32{},
+		names: destination.Names{
+			WorkspaceID: c.WorkspaceID, WorkspaceTitle: c.WorkspaceTitle, DataSource: c.DataSource,
+			DataTableTitle: c.DataTableTitle, ReportType: c.ReportType, Filename: c.Filename, Load: p.Time,
+		},
+	}
+	if i, ok := p.Schema.Index(c.DateColumn); ok && naming.Dated() {
+		ps.date = i
+	}
+	if i, ok := p.Schema.Index(c.AccountColumn); ok && p.Account {
+		ps.account = i
+	}
+	return ps, nil
+}
+
+// add groups a chunk.
+func (ps *partitions) add(rows *encoding.Rows) error {
+	if rows.Len() == 0 {
+		return nil
+	}
+	group, err := rows.Group(ps.date, ps.account, ps.assign)
+	if err != nil {
+		return err
+	}
+	parts := rows.Split(group, len(ps.list))
+	for i, part := range parts {
+		if part != nil {
+			ps.list[i].rows += int64(part.Len())
+		}
+	}
+	if ps.held == nil && ps.scratch == nil {
+		ps.held = parts
+		return nil
+	}
+	if ps.scratch == nil {
+		if ps.scratch, err = newScratch(ps.dir); err != nil {
+			return err
+		}
+		if err := ps.spill(ps.held); err != nil {
+			return err
+		}
+		ps.held = nil
+	}
+	return ps.spill(parts)
+}
+
+// errUndated and errNoAccount say why a row belongs nowhere.
+var (
+	errUndated = errors.New("the row has no date: give every row one, or let the destination date such rows by the load (undated_rows: load_date)")
+	errNoAcct  = errors.New("the row has no account: give every row one, or do not load by account")
+)
+
+// assign finds the partition of a (day, account) pair.
+func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount bool) (int32, error) {
+	if ps.date >= 0 && !hasDay && !ps.plan.dateByLoad() {
+		return 0, errUndated
+	}
+	if ps.account >= 0 && (!hasAccount || account == "") {
+		return 0, errNoAcct
+	}
+	if ps.date < 0 || !hasDay {
+		day = int32(ps.plan.Time.Unix() / 86400)
+	}
+	key, err := ps.naming.Key(ps.names, day, account)
+	if err != nil {
+		return 0, err
+	}
+	if id, ok := ps.byKey[key]; ok {
+		return id, nil
+	}
+	if len(ps.list) == math.MaxInt32 {
+		return 0, errors.New("more partitions than can be counted")
+	}
+	p := &partition{key: key, account: account}
+	if ps.date >= 0 && !ps.plan.dateByLoad() {
+		p.from, p.to, p.spans = ps.naming.Span(day)
+	}
+	id := int32(len(ps.list))
+	ps.byKey[key] = id
+	ps.list = append(ps.list, p)
+	return id, nil
+}
+
+// order is the group ids sorted by key: the order in which loads are made.
+func (ps *partitions) order() []int32 {
+	ids := make([]int32, len(ps.list))
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	slices.SortFunc(ids, func(a, b int32) int { return strings.Compare(ps.list[a].key, ps.list[b].key) })
+	return ids
+}
+
+func (ps *partitions) spill(parts []*encoding.Rows) error {
+	run := ps.scratch.newRun()
+	for _, id := range ps.order() {
+		if int(id) < len(parts) && parts[id] != nil {
+			if err := run.add(id, parts[id]); err != nil {
+				return err
+			}
+		}
+	}
+	return run.close()
+}
+
+// all walks the partitions in key order, each with its rows in the order in
+// which they were extracted. A partition's rows must be read before the next.
+func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[*encoding.Rows, error]] {
+	return func(yield func(*partition, iter.Seq2[*encoding.Rows, error]) bool) {
+		for _, id := range ps.order() {
+			rows := func(yield func(*encoding.Rows, error) bool) {
+				if ps.scratch == nil {
+					yield(ps.held[id], nil)
+					ps.held[id] = nil
+					return
+				}
+				ps.scratch.rows(id)(yield)
+			}
+			if !yield(ps.list[id], rows) {
+				return
+			}
+		}
+	}
+}
+
+// close removes the scratch.
+func (ps *partitions) close() error {
+	if ps.scratch == nil {
+		return nil
+	}
+	return ps.scratch.close()
+}
+
+func (p *plan) dateByLoad() bool { return p.Undated == destination.DateByLoad }

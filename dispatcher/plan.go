@@ -1,0 +1,154 @@
+package dispatcher
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/encoding"
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+// plan is all that decides an extraction's loads. It is stored once per
+// extraction, before its first load, and every later try reads it back: an
+// edit of the destination between two tries cannot give one extraction two
+// sets of keys.
+type plan struct {
+	Version  int                     `json:"version"`
+	Bucket   string                  `json:"bucket"`
+	Folder   string                  `json:"folder"`
+	FileName string                  `json:"file_name"`
+	File     messages.FileSpec       `json:"file"`
+	By       destination.PartitionBy `json:"partition_by"`
+	Account  bool                    `json:"load_by_account"`
+	Undated  destination.UndatedRows `json:"undated_rows"`
+	Schema   *encoding.Schema        `json:"schema"`
+	Time     time.Time               `json:"time"` // "today" and the time of the load
+
+	hash string // of the plan as it is pinned
+}
+
+// pinPlan makes the plan, or gets back the one that an earlier try pinned.
+func (d *Dispatcher) pinPlan(ctx context.Context, e *extraction) (*plan, error) {
+	pinned, err := d.queue.Plan(ctx, e.Workspace, e.Extraction)
+	if errors.Is(err, queue.ErrNoPlan) {
+		var made *plan
+		if made, err = d.makePlan(ctx, e); err != nil {
+			return nil, err
+		}
+		body, merr := json.Marshal(made)
+		if merr != nil {
+			return nil, fmt.Errorf("encode plan: %w", merr)
+		}
+		pinned, err = d.queue.PinPlan(ctx, e.Workspace, e.Extraction, body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pin plan: %w", err)
+	}
+	var p plan
+	if err := json.NewDecoder(bytes.NewReader(pinned)).Decode(&p); err != nil {
+		return nil, fmt.Errorf("decode pinned plan: %w", err)
+	}
+	sum := sha256.Sum256(pinned)
+	p.hash = hex.EncodeToString(sum[:16])
+	return &p, nil
+}
+
+func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*plan, error) {
+	s, err := d.settings(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	schema := e.commit.Schema
+	if schema == nil {
+		if schema, err = d.infer(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkColumns(e.commit, schema, s.LoadByAccount); err != nil {
+		return nil, err
+	}
+	format, separator, compression := s.File()
+	return &plan{
+		Version: 1, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
+		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression},
+		By:   s.PartitionBy, Account: s.LoadByAccount, Undated: s.UndatedRows,
+		Schema: schema, Time: e.at.UTC(),
+	}, nil
+}
+
+// settings finds the destination and refuses it to a workspace that may not use it.
+func (d *Dispatcher) settings(ctx context.Context, e *extraction) (*destination.Settings, error) {
+	id := e.commit.Destination
+	stored, err := d.queue.Destinations().Get(ctx, id)
+	if errors.Is(err, queue.ErrNotFound) {
+		return nil, unknownDestination(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("destination %s: %w", id, err)
+	}
+	s, err := d.keyring.Open(stored.Document)
+	if err != nil {
+		return nil, fmt.Errorf("destination %s: %w", id, err)
+	}
+	if !s.Admits(e.Workspace) {
+		return nil, unknownDestination(id)
+	}
+	return s, nil
+}
+
+// naming compiles the plan's templates.
+func (p *plan) naming() (*destination.Naming, error) {
+	s := destination.Settings{
+		Folder: p.Folder, FileName: p.FileName, FileFormat: p.File.Format,
+		PartitionBy: p.By, LoadByAccount: p.Account,
+	}
+	return s.Naming()
+}
+
+// checkColumns refuses a commit whose schema has not what its partitions need.
+func checkColumns(c *messages.Commit, s *encoding.Schema, byAccount bool) error {
+	if byAccount && c.AccountColumn == "" {
+		return &rejection{messages.Failure{
+			Reason:  messages.ReasonInvalidCommit,
+			Message: fmt.Sprintf("destination %s loads by account, and the commit names no account_column", c.Destination),
+			Remedy:  "name the column that holds the account in account_column",
+		}}
+	}
+	for _, need := range []struct{ field, column string }{{"date_column", c.DateColumn}, {"account_column", c.AccountColumn}} {
+		if need.column == "" {
+			continue
+		}
+		i, ok := s.Index(need.column)
+		if !ok {
+			return &rejection{messages.Failure{
+				Reason: messages.ReasonInvalidCommit, Column: need.column,
+				Message: fmt.Sprintf("%s is %q, and the schema has no such column", need.field, need.column),
+				Remedy:  "name a column of the schema",
+			}}
+		}
+		kind := s.Column(i).Type.Kind
+		switch {
+		case need.field == "date_column" && kind != encoding.Date && kind != encoding.Timestamp:
+			return &rejection{messages.Failure{
+				Reason: messages.ReasonInvalidCommit, Column: need.column,
+				Message: fmt.Sprintf("date_column %q is of type %s", need.column, kind),
+				Remedy:  "declare it as date or timestamp in the schema",
+			}}
+		case need.field == "account_column" && kind != encoding.String && kind != encoding.Int64:
+			return &rejection{messages.Failure{
+				Reason: messages.ReasonInvalidCommit, Column: need.column,
+				Message: fmt.Sprintf("account_column %q is of type %s", need.column, kind),
+				Remedy:  "declare it as string or int64 in the schema",
+			}}
+		}
+	}
+	return nil
+}

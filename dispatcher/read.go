@@ -1,0 +1,142 @@
+package dispatcher
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/loadfleet/loadfleet/encoding"
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// extraction is a committed extraction in work.
+type extraction struct {
+	Workspace, Extraction string
+	commit                *messages.Commit
+	at                    time.Time // when JetStream stored the commit
+}
+
+// maxRowBytes bounds one row, so that a slice of one row fits a message.
+const maxRowBytes = 4 << 20
+
+// earlyBytes bounds the batches that are held because an earlier one, which
+// its extractor had to publish again, stands behind them.
+const earlyBytes = 64 << 20
+
+// batches walks the batches that the commit names, in order and each once, and
+// checks each body against the manifest. What the commit does not name is
+// passed over, and so is a batch whose body is another than the manifest's: an
+// extractor that was restarted may have published both. It fails with a
+// *ManifestError when one is not there.
+func (d *Dispatcher) batches(ctx context.Context, e *extraction, each func(messages.Batch) error) error {
+	var (
+		next   = 1
+		early  = map[int]messages.Batch{}
+		held   int
+		others = map[int]string{} // ordinal to the hash of a body that is not the committed one
+		broken error              // of a message that is no batch
+	)
+	for b, err := range d.queue.Batches(ctx, e.Workspace, e.Extraction) {
+		var wire *messages.BatchError
+		if errors.As(err, &wire) {
+			broken = err
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read batches: %w", err)
+		}
+		if _, twice := early[b.Ordinal]; twice || b.Ordinal < next || b.Ordinal > len(e.commit.Batches) {
+			continue
+		}
+		sum := sha256.Sum256(b.Body)
+		if got := hex.EncodeToString(sum[:]); got != e.commit.Batches[b.Ordinal-1].SHA256 {
+			others[b.Ordinal] = got
+			continue
+		}
+		early[b.Ordinal] = b
+		held += len(b.Body)
+		for {
+			b, here := early[next]
+			if !here {
+				break
+			}
+			delete(early, next)
+			held -= len(b.Body)
+			if err := each(b); err != nil {
+				return err
+			}
+			next++
+		}
+		if held > earlyBytes {
+			break
+		}
+	}
+	if next > len(e.commit.Batches) {
+		return nil
+	}
+	subject := messages.RowsSubject(e.Workspace, e.Extraction)
+	switch got, differs := others[next]; {
+	case differs:
+		return &ManifestError{Batch: next, Message: fmt.Sprintf(
+			"batch %d on %s has the SHA-256 %s, and the commit says %s: it is not the batch that was committed",
+			next, subject, got, e.commit.Batches[next-1].SHA256)}
+	case broken != nil:
+		return broken
+	}
+	return &ManifestError{Batch: next, Missing: true, Message: fmt.Sprintf(
+		"batch %d of %d is not on %s: publish every batch there, and wait for its acknowledgement, before the commit",
+		next, len(e.commit.Batches), subject)}
+}
+
+// read decodes the whole extraction and hands on its chunks.
+func (d *Dispatcher) read(ctx context.Context, e *extraction, p *plan, emit func(*encoding.Rows) error) error {
+	opts := encoding.DecodeOptions{
+		UnknownColumns: e.commit.UnknownColumns == messages.IgnoreUnknown,
+		ChunkBytes:     d.cfg.chunkBytes(),
+		MaxBatchBytes:  d.cfg.MaxBatchSize,
+		MaxRowBytes:    maxRowBytes,
+	}
+	if p.dateByLoad() {
+		opts.LenientColumn = e.commit.DateColumn
+	}
+	decoder := encoding.NewDecoder(p.Schema, opts, emit)
+	err := d.batches(ctx, e, func(b messages.Batch) error {
+		rows, err := decoder.Decode(b.Ordinal, b.Format, b.Compression, bytes.NewReader(b.Body))
+		if err != nil {
+			return err
+		}
+		if want := e.commit.Batches[b.Ordinal-1].Rows; rows != want {
+			return &ManifestError{Batch: b.Ordinal, Message: fmt.Sprintf(
+				"batch %d holds %d rows, and the commit says %d", b.Ordinal, rows, want), Counts: true}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return decoder.Flush()
+}
+
+// infer reads the whole extraction once for its schema.
+func (d *Dispatcher) infer(ctx context.Context, e *extraction) (*encoding.Schema, error) {
+	in := encoding.NewInferrer()
+	err := d.batches(ctx, e, func(b messages.Batch) error {
+		return in.Observe(b.Ordinal, b.Format, b.Compression, bytes.NewReader(b.Body))
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := in.Schema()
+	if err != nil {
+		return nil, &rejection{messages.Failure{
+			Reason:  messages.ReasonInvalidCommit,
+			Message: "no schema in the commit, and none can be inferred: " + err.Error(),
+			Remedy:  "declare the schema in the commit",
+		}}
+	}
+	return s, nil
+}
