@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/dispatcher"
+	"github.com/loadfleet/loadfleet/queue"
+	"github.com/loadfleet/loadfleet/worker"
+)
+
+// actor is what a dispatcher or worker process is made of.
+type actor struct {
+	queue   *queue.Queue
+	keyring *destination.Keyring
+	log     *zap.Logger
+}
+
+// actor runs one role on a queue of the network until ctx ends.
+func (p *program) actor(ctx context.Context, role string, run func(context.Context, *actor) error) (err error) {
+	log := p.logger(p.settings.level())
+	keyring, err := p.settings.keyring()
+	if err != nil {
+		return err
+	}
+	q, err := p.settings.connect(ctx, role, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(ctx))) }()
+	if err := q.Provision(ctx); err != nil {
+		return fmt.Errorf("%s: %w", role, err)
+	}
+	log.Info(role + " ready")
+	return run(ctx, &actor{queue: q, keyring: keyring, log: log})
+}
+
+func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {
+	f.IntVar(&c.Concurrency, "dispatch-concurrency", 1, "extractions read at a time")
+	f.Int64Var(&c.MemoryBytes, "dispatch-memory", 256<<20, "bytes that extractions in work may hold; beyond it they are spilled to disk")
+	f.StringVar(&c.ScratchDir, "dispatch-scratch", "", "directory for spills; default: the system's temporary one")
+}
+
+func bindWorker(f *pflag.FlagSet, c *worker.Config) {
+	f.IntVar(&c.Slots, "slots", 0, "loads in work at a time; default: four a core")
+	f.IntVar(&c.MaxAttempts, "max-attempts", 10, "tries of a load before its dead letter")
+	f.DurationVar(&c.ParkLimit, "park-limit", 0, "how long loads wait for a destination that refuses them; default 6h")
+	f.DurationVar(&c.Grace, "grace", 0, "given to loads in work at a stop; default 20s")
+	f.StringVar(&c.ScratchDir, "scratch", "", "directory for files larger than fit memory; default: the system's temporary one")
+}

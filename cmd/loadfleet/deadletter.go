@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+func (p *program) deadletter() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "deadletter",
+		Short: "See what could not be carried out, and replay it: list, show, replay, discard",
+		Args:  cobra.NoArgs,
+	}
+	c.AddCommand(p.deadletterList(), p.deadletterShow(),
+		p.deadletterEach("replay", "Put dead letters back on the queue", "replayed", (*queue.Queue).Replay),
+		p.deadletterEach("discard", "Give dead letters up for good", "discarded", (*queue.Queue).Discard))
+	return c
+}
+
+// choice is the flags that choose dead letters.
+type choice struct {
+	filter       queue.DeadLetterFilter
+	since, until string
+}
+
+func (c *choice) bind(f *pflag.FlagSet) {
+	f.StringVar(&c.filter.ID, "id", "", "of this load or extraction")
+	f.StringVar(&c.filter.Destination, "destination", "", "of this destination")
+	f.StringVar(&c.filter.Workspace, "workspace", "", "of this workspace")
+	f.StringVar(&c.filter.Extraction, "extraction", "", "of this extraction")
+	f.StringVar((*string)(&c.filter.Reason), "reason", "", "with this reason")
+	f.StringVar((*string)(&c.filter.Stage), "stage", "", "dispatch or load")
+	f.StringVar(&c.since, "since", "", "since then: a time (RFC 3339), a day, or an age such as 24h")
+	f.StringVar(&c.until, "until", "", "before then")
+}
+
+func (c *choice) resolve(now time.Time) error {
+	var errs []error
+	for _, t := range []struct {
+		flag, text string
+		to         *time.Time
+	}{{"--since", c.since, &c.filter.Since}, {"--until", c.until, &c.filter.Until}} {
+		if t.text == "" {
+			continue
+		}
+		at, err := moment(t.text, now)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t.flag, err))
+		}
+		*t.to = at
+	}
+	return errors.Join(errs...)
+}
+
+func moment(s string, now time.Time) (time.Time, error) {
+	if age, err := time.ParseDuration(s); err == nil {
+		return now.Add(-age), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time: write 2024-06-20T12:00:00Z, 2024-06-20 or 24h", s)
+}
+
+// chosen reads the dead letters that the flags choose.
+func (c *choice) chosen(ctx context.Context, q *queue.Queue) ([]queue.DeadLetter, error) {
+	var all []queue.DeadLetter
+	for d, err := range q.DeadLetters(ctx, c.filter) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+func (p *program) deadletterList() *cobra.Command {
+	var choose choice
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List dead letters, the oldest first",
+		Example: "  loadfleet deadletter list --destination acme --since 24h",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := choose.resolve(time.Now()); err != nil {
+				return usage(err)
+			}
+			return p.onQueue(cmd.Context(), "deadletter", func(q *queue.Queue) error {
+				all, err := choose.chosen(cmd.Context(), q)
+				if err != nil {
+					return err
+				}
+				if p.settings.json() {
+					return printJSON(p.out, all)
+				}
+				return p.listDead(all)
+			})
+		},
+	}
+	choose.bind(c.Flags())
+	return c
+}
+
+func (p *program) listDead(all []queue.DeadLetter) error {
+	var rows [][]string
+	for _, d := range all {
+		rows = append(rows, []string{fmt.Sprint(d.Sequence), string(d.Stage), d.Destination, d.Extraction, d.ID, string(d.Failure.Reason), when(d.Time), d.Failure.Message})
+	}
+	return table(p.out, []string{"SEQ", "STAGE", "DESTINATION", "EXTRACTION", "ID", "REASON", "TIME", "MESSAGE"}, rows)
+}
+
+func (p *program) deadletterShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show SEQ",
+		Short: "Show a dead letter with its attempts and what it is about",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			seq, err := strconv.ParseUint(args[0], 10, 64)
+			if err != nil {
+				return usage(fmt.Errorf("%q is no sequence number; see `loadfleet deadletter list`", args[0]))
+			}
+			return p.onQueue(cmd.Context(), "deadletter", func(q *queue.Queue) error {
+				d, err := q.DeadLetter(cmd.Context(), seq)
+				if errors.Is(err, queue.ErrNotFound) {
+					return notFound(fmt.Errorf("there is no dead letter %d", seq))
+				}
+				if err != nil {
+					return err
+				}
+				shown := struct {
+					queue.DeadLetter
+					Load   *messages.Load `json:"load,omitempty"`
+					Commit string         `json:"commit,omitempty"`
+				}{DeadLetter: d.DeadLetter}
+				if h := d.Header.Get(messages.HeaderLoad); h != "" {
+					if l, err := messages.ParseLoad(h); err == nil {
+						shown.Load = l
+					}
+				}
+				if d.Stage == messages.StageDispatch {
+					shown.Commit = string(d.Payload)
+				}
+				return printJSON(p.out, shown)
+			})
+		},
+	}
+}
+
+// deadletterEach is a command that does something with every chosen dead letter.
+func (p *program) deadletterEach(use, short, done string, do func(*queue.Queue, context.Context, uint64) error) *cobra.Command {
+	var choose choice
+	var dry, all bool
+	c := &cobra.Command{
+		Use:     use + " [SEQ ...]",
+		Short:   short,
+		Example: "  loadfleet deadletter " + use + " --destination acme --reason destination --dry-run",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := choose.resolve(time.Now()); err != nil {
+				return usage(err)
+			}
+			wanted := map[uint64]bool{}
+			for _, a := range args {
+				seq, err := strconv.ParseUint(a, 10, 64)
+				if err != nil {
+					return usage(fmt.Errorf("%q is no sequence number", a))
+				}
+				wanted[seq] = true
+			}
+			if len(wanted) == 0 && choose.filter == (queue.DeadLetterFilter{}) && !all {
+				return usage(fmt.Errorf("say which: sequence numbers, a filter, or --all"))
+			}
+			return p.onQueue(cmd.Context(), "deadletter", func(q *queue.Queue) error {
+				found, err := choose.chosen(cmd.Context(), q)
+				if err != nil {
+					return err
+				}
+				var picked []queue.DeadLetter
+				for _, d := range found {
+					if len(wanted) == 0 || wanted[d.Sequence] {
+						picked = append(picked, d)
+					}
+				}
+				if dry {
+					if p.settings.json() {
+						return printJSON(p.out, picked)
+					}
+					fmt.Fprintf(p.out, "%d dead letters would be %s:\n", len(picked), done)
+					return p.listDead(picked)
+				}
+				n := 0
+				for _, d := range picked {
+					switch err := do(q, cmd.Context(), d.Sequence); {
+					case errors.Is(err, queue.ErrNotFound): // somebody else was faster
+					case err != nil:
+						return fmt.Errorf("after %d dead letters were %s: %w", n, done, err)
+					default:
+						n++
+					}
+				}
+				if p.settings.json() {
+					return printJSON(p.out, map[string]int{done: n})
+				}
+				fmt.Fprintf(p.out, "%d dead letters %s\n", n, done)
+				return nil
+			})
+		},
+	}
+	choose.bind(c.Flags())
+	c.Flags().BoolVar(&dry, "dry-run", false, "only list what would be "+done)
+	c.Flags().BoolVar(&all, "all", false, "every dead letter")
+	return c
+}

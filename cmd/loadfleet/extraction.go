@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+func (p *program) extraction() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "extraction",
+		Short: "See what became of extractions: list, show, watch",
+		Args:  cobra.NoArgs,
+	}
+	c.AddCommand(p.extractionList(), p.extractionShow(), p.extractionWatch())
+	return c
+}
+
+// onQueue connects, runs and closes, for commands that need no secret.
+func (p *program) onQueue(ctx context.Context, name string, do func(*queue.Queue) error) (err error) {
+	q, err := p.settings.connect(ctx, name, p.logger(p.settings.level()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(ctx))) }()
+	if err := q.Provision(ctx); err != nil {
+		return err
+	}
+	return do(q)
+}
+
+func (p *program) extractionList() *cobra.Command {
+	var workspace, destination string
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List extractions, the latest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.onQueue(cmd.Context(), "extraction", func(q *queue.Queue) error {
+				states, err := q.Extractions(cmd.Context(), workspace)
+				if err != nil {
+					return err
+				}
+				states = slices.DeleteFunc(states, func(s *queue.ExtractionState) bool {
+					return destination != "" && s.Destination != destination
+				})
+				if p.settings.json() {
+					return printJSON(p.out, states)
+				}
+				var rows [][]string
+				for _, s := range states {
+					loads, n := "", ""
+					if s.Plan != nil {
+						loads, n = count(s.Plan.Loads), count(s.Plan.Rows)
+					}
+					rows = append(rows, []string{s.Workspace, s.Extraction, s.Destination, s.Table, string(s.State), loads, n, when(s.Updated())})
+				}
+				return table(p.out, []string{"WORKSPACE", "EXTRACTION", "DESTINATION", "TABLE", "STATE", "LOADS", "ROWS", "UPDATED"}, rows)
+			})
+		},
+	}
+	c.Flags().StringVar(&workspace, "workspace", "", "only this workspace's")
+	c.Flags().StringVar(&destination, "destination", "", "only this destination's")
+	return c
+}
+
+// account is what became of an extraction, load by load.
+type account struct {
+	*queue.ExtractionState
+	Outcomes []messages.Outcome        `json:"outcomes"`
+	Results  map[messages.Result]int64 `json:"results"`
+	Rows     int64                     `json:"rows_loaded"`
+	Bytes    int64                     `json:"bytes"`
+}
+
+// accountFor reads an extraction's account; exitNotFound when it is unknown.
+func accountFor(ctx context.Context, q *queue.Queue, workspace, id string) (*account, error) {
+	states, err := q.Extractions(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	var found []*queue.ExtractionState
+	for _, s := range states {
+		if s.Extraction == id {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, notFound(fmt.Errorf("there is no extraction %q; see `loadfleet extraction list`", id))
+	case 1:
+	default:
+		return nil, usage(fmt.Errorf("several workspaces have an extraction %q: give --workspace", id))
+	}
+	a := &account{ExtractionState: found[0], Results: map[messages.Result]int64{}}
+	for o, err := range q.Outcomes(ctx, a.Workspace, id) {
+		if err != nil {
+			return nil, err
+		}
+		a.Outcomes = append(a.Outcomes, o)
+		a.Results[o.Result]++
+		if o.Result != messages.DeadLettered && o.Result != messages.Superseded {
+			a.Rows += o.Rows
+			a.Bytes += o.Bytes
+		}
+	}
+	slices.SortFunc(a.Outcomes, func(x, y messages.Outcome) int { return strings.Compare(x.Key, y.Key) })
+	return a, nil
+}
+
+func (p *program) extractionShow() *cobra.Command {
+	var workspace string
+	var limit int
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show an extraction and the outcome of each of its loads",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.onQueue(cmd.Context(), "extraction", func(q *queue.Queue) error {
+				a, err := accountFor(cmd.Context(), q, workspace, args[0])
+				if err != nil {
+					return err
+				}
+				if p.settings.json() {
+					return printJSON(p.out, a)
+				}
+				return p.showAccount(a, limit)
+			})
+		},
+	}
+	c.Flags().StringVar(&workspace, "workspace", "", "the extraction's workspace, when several have one of this id")
+	c.Flags().IntVar(&limit, "limit", 50, "how many loads to list; 0 for all")
+	return c
+}
+
+func (p *program) showAccount(a *account, limit int) error {
+	fmt.Fprintf(p.out, "extraction   %s (workspace %s, table %s)\ndestination  %s\nstate        %s\n", a.Extraction, a.Workspace, printable(a.Table), a.Destination, a.State)
+	if a.Plan != nil {
+		fmt.Fprintf(p.out, "planned      %s loads, %s rows\n", count(a.Plan.Loads), count(a.Plan.Rows))
+	}
+	if f := a.Failure; f != nil {
+		fmt.Fprintf(p.out, "reason       %s: %s\nwhat to do   %s\n", f.Reason, printable(f.Message), printable(f.Remedy))
+	}
+	for _, r := range messages.Results() {
+		if n := a.Results[r]; n > 0 {
+			fmt.Fprintf(p.out, "%-12s %s loads\n", r, count(n))
+		}
+	}
+	fmt.Fprintf(p.out, "in bucket    %s rows, %s\n\n", count(a.Rows), size(a.Bytes))
+	shown := a.Outcomes
+	if limit > 0 && len(shown) > limit {
+		shown = shown[:limit]
+	}
+	var rows [][]string
+	for _, o := range shown {
+		why := ""
+		if o.Failure != nil {
+			why = string(o.Failure.Reason) + ": " + o.Failure.Message
+		}
+		rows = append(rows, []string{string(o.Result), "s3://" + o.Bucket + "/" + o.Key, count(o.Rows), size(o.Bytes), o.ETag, fmt.Sprint(o.Attempts), why})
+	}
+	if err := table(p.out, []string{"OUTCOME", "OBJECT", "ROWS", "BYTES", "ETAG", "ATTEMPTS", "WHY"}, rows); err != nil {
+		return err
+	}
+	if more := len(a.Outcomes) - len(shown); more > 0 {
+		fmt.Fprintf(p.out, "... and %s more: --limit 0 lists them all\n", count(int64(more)))
+	}
+	return nil
+}
+
+func (p *program) extractionWatch() *cobra.Command {
+	var workspace string
+	c := &cobra.Command{
+		Use:   "watch ID",
+		Short: "Follow an extraction until every load of it has ended",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.onQueue(cmd.Context(), "extraction", func(q *queue.Queue) error {
+				return p.await(cmd.Context(), q, workspace, args[0])
+			})
+		},
+	}
+	c.Flags().StringVar(&workspace, "workspace", "default", "the extraction's workspace")
+	return c
+}
+
+// ending is how an extraction went, as its events told.
+type ending struct {
+	plan       messages.Plan
+	failure    *messages.Failure
+	results    map[messages.Result]int64
+	dispatched time.Time
+	ended      time.Time
+}
+
+// follow hears an extraction's events until every load has ended or it failed.
+func follow(ctx context.Context, q *queue.Queue, workspace, id string, progress func(done, of int64)) (*ending, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	e := &ending{results: map[messages.Result]int64{}}
+	last := map[string]messages.Result{}
+	planned := false
+	for event, err := range q.Events(ctx, workspace, id, true) {
+		if err != nil {
+			return nil, err
+		}
+		switch event.Kind {
+		case messages.EventFailed:
+			e.failure, e.ended = event.Failure, event.Time
+			return e, nil
+		case messages.EventDispatched:
+			e.plan, e.dispatched, planned = *event.Plan, event.Time, true
+		case messages.EventOutcome:
+			last[event.Outcome.Load] = event.Outcome.Result
+			if event.Outcome.Ended.After(e.ended) {
+				e.ended = event.Outcome.Ended
+			}
+		}
+		progress(int64(len(last)), e.plan.Loads)
+		if planned && int64(len(last)) >= e.plan.Loads {
+			for _, r := range last {
+				e.results[r]++
+			}
+			return e, nil
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
+// await follows an extraction with a progress bar and ends with what became of it.
+func (p *program) await(ctx context.Context, q *queue.Queue, workspace, id string) error {
+	bar := progressbar.NewOptions64(-1,
+		progressbar.OptionSetDescription("load "+id), progressbar.OptionSetWriter(p.err),
+		progressbar.OptionSetVisibility(p.terminal()), progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	e, err := follow(ctx, q, workspace, id, func(done, of int64) {
+		if of > 0 {
+			bar.ChangeMax64(of)
+		}
+		_ = bar.Set64(done) // a bar that cannot be drawn is no reason to stop waiting
+	})
+	if err != nil {
+		return fmt.Errorf("wait for %s: %w", id, err)
+	}
+	if err := bar.Finish(); err != nil {
+		return err
+	}
+	if p.settings.json() {
+		if err := printJSON(p.out, map[string]any{"extraction": id, "plan": e.plan, "results": e.results, "failure": e.failure}); err != nil {
+			return err
+		}
+	} else if e.failure == nil {
+		var said []string
+		for _, r := range messages.Results() {
+			if n := e.results[r]; n > 0 {
+				said = append(said, count(n)+" "+string(r))
+			}
+		}
+		fmt.Fprintf(p.out, "extraction %s: %s rows in %s loads: %s\n", id, count(e.plan.Rows), count(e.plan.Loads), strings.Join(said, ", "))
+	}
+	switch {
+	case e.failure != nil:
+		return &codedError{exitBad, fmt.Errorf("extraction %s failed: %s: %s (%s)", id, e.failure.Reason, e.failure.Message, e.failure.Remedy)}
+	case e.results[messages.DeadLettered] > 0:
+		return &codedError{exitBad, fmt.Errorf("%s loads were dead-lettered; see `loadfleet deadletter list --extraction %s`", count(e.results[messages.DeadLettered]), id)}
+	}
+	return nil
+}

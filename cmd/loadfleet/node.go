@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/dispatcher"
+	"github.com/loadfleet/loadfleet/queue"
+	natsserver "github.com/loadfleet/loadfleet/queue/embedded"
+	s3server "github.com/loadfleet/loadfleet/storage/embedded"
+	"github.com/loadfleet/loadfleet/worker"
+)
+
+// node is the whole fleet in one process: NATS JetStream, an S3 server, a
+// dispatcher and a worker, all on loopback, all data in one directory.
+type node struct {
+	dir       string
+	nats      *natsserver.Server
+	s3        *s3server.Server
+	queue     *queue.Queue
+	keyring   *destination.Keyring
+	accessKey string
+	secretKey string
+	token     string
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+	errs chan error // the first of an actor that could not go on
+}
+
+// nodeConfig says where a node lives and listens.
+type nodeConfig struct {
+	dir        string
+	natsPort   int    // 0: any
+	s3Addr     string // "": any
+	buckets    []string
+	dispatcher dispatcher.Config
+	worker     worker.Config
+}
+
+// startNode starts the parts in the order in which they need each other. What
+// was started is closed again when a later part fails.
+func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, err error) {
+	// The embedded S3 server changes the working directory.
+	if cfg.dir, err = filepath.Abs(cfg.dir); err != nil {
+		return nil, err
+	}
+	n = &node{dir: cfg.dir, errs: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+			n = nil
+		}
+	}()
+	if err := os.MkdirAll(cfg.dir, 0o700); err != nil {
+		return n, err
+	}
+	if err := n.secrets(); err != nil {
+		return n, err
+	}
+	if n.nats, err = natsserver.Start(natsserver.Config{
+		Dir: filepath.Join(cfg.dir, "nats"), Port: cfg.natsPort, Token: n.token,
+	}, log.Named("nats")); err != nil {
+		return n, err
+	}
+	if n.s3, err = s3server.Start(ctx, s3server.Config{
+		Dir: filepath.Join(cfg.dir, "s3"), Addr: cfg.s3Addr, Buckets: cfg.buckets,
+		AccessKey: n.accessKey, SecretKey: n.secretKey,
+	}); err != nil {
+		return n, err
+	}
+	if n.queue, err = queue.Connect(ctx, queue.Config{
+		URL: n.nats.URL(), Token: n.token, Name: "loadfleet node", Topology: queue.Topology{Replicas: 1},
+	}, log); err != nil {
+		return n, err
+	}
+	if err := n.queue.Provision(ctx); err != nil {
+		return n, err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = stop
+	for _, actor := range []func(context.Context) error{
+		dispatcher.New(n.queue, n.keyring, cfg.dispatcher, log).Run,
+		worker.New(n.queue, n.keyring, cfg.worker, log).Run,
+	} {
+		n.done.Go(func() {
+			if err := actor(run); err != nil {
+				n.errs <- err
+			}
+		})
+	}
+	return n, nil
+}
+
+// close stops the parts in the reverse order; what is in work is given back.
+func (n *node) close() error {
+	var errs []error
+	if n.stop != nil {
+		n.stop()
+		n.done.Wait()
+	}
+	if n.queue != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		errs = append(errs, n.queue.Close(ctx))
+	}
+	if n.s3 != nil {
+		errs = append(errs, n.s3.Close())
+	}
+	if n.nats != nil {
+		errs = append(errs, n.nats.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// The files of a node's directory that its other processes read.
+const (
+	sealKeyFile = "seal.key"
+	envFile     = "env"
+)
+
+// secrets reads the node's keys from its directory, or makes them on first start.
+func (n *node) secrets() error {
+	for _, s := range []struct {
+		file string
+		make func() string
+		to   *string
+	}{
+		{"nats.token", rand.Text, &n.token},
+		{"s3.access-key", func() string { return "LOADFLEET" + rand.Text()[:11] }, &n.accessKey},
+		{"s3.secret-key", func() string { return rand.Text() + rand.Text()[:14] }, &n.secretKey},
+	} {
+		text, err := readOrMake(filepath.Join(n.dir, s.file), s.make)
+		if err != nil {
+			return err
+		}
+		*s.to = text
+	}
+	key, err := readOrMake(filepath.Join(n.dir, sealKeyFile), destination.NewSealKey)
+	if err != nil {
+		return err
+	}
+	n.keyring, err = destination.ParseKeyring(key)
+	return err
+}
+
+// readOrMake reads a secret's file, or writes a new one that only its owner may read.
+func readOrMake(path string, fresh func() string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	text := fresh()
+	return text, os.WriteFile(path, []byte(text+"\n"), 0o600)
+}
+
+// natsURL is where other processes reach the node's queue, the token inside.
+func (n *node) natsURL() string {
+	return strings.Replace(n.nats.URL(), "nats://", "nats://"+n.token+"@", 1)
+}
+
+// writeEnv leaves a file for `. DIR/env`, so that every command and the AWS
+// command line speak to this node.
+func (n *node) writeEnv() (string, error) {
+	path := filepath.Join(n.dir, envFile)
+	text := fmt.Sprintf(`export LOADFLEET_NATS_URL='%s'
+export LOADFLEET_SEAL_KEY='file:%s'
+export AWS_ENDPOINT_URL='%s'
+export AWS_ACCESS_KEY_ID='%s'
+export AWS_SECRET_ACCESS_KEY='%s'
+export AWS_DEFAULT_REGION='us-east-1'
+`, n.natsURL(), filepath.Join(n.dir, sealKeyFile), n.s3.Endpoint(), n.accessKey, n.secretKey)
+	return path, os.WriteFile(path, []byte(text), 0o600)
+}

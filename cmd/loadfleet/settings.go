@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+// settings are the flags that all commands share.
+type settings struct {
+	natsURL   string
+	natsCreds string
+	sealKey   string
+	replicas  int
+	output    string
+	logLevel  string
+}
+
+func (s *settings) bind(f *pflag.FlagSet) {
+	f.StringVar(&s.natsURL, "nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas")
+	f.StringVar(&s.natsCreds, "nats-creds", "", "NATS credentials file")
+	f.StringVar(&s.sealKey, "seal-key", "", "key that seals destinations' secrets: env:NAME, file:PATH or the key; several keys, newest first, one a line")
+	f.IntVar(&s.replicas, "replicas", 1, "copies that JetStream keeps of everything (1, 3 or 5)")
+	f.StringVarP(&s.output, "output", "o", "human", "human or json")
+	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// resolve fills flags that were not given from the environment and checks all
+// of them; every mistake is reported at once.
+func (s *settings) resolve(f *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var errs []error
+	f.VisitAll(func(flag *pflag.Flag) {
+		name := "LOADFLEET_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		if v, ok := lookup(name); ok && !flag.Changed {
+			if err := f.Set(flag.Name, v); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	})
+	if s.output != "human" && s.output != "json" {
+		errs = append(errs, fmt.Errorf("--output %q: use human or json", s.output))
+	}
+	if s.replicas != 1 && s.replicas != 3 && s.replicas != 5 {
+		errs = append(errs, fmt.Errorf("--replicas %d: use 1, 3 or 5", s.replicas))
+	}
+	if _, err := zapcore.ParseLevel(s.logLevel); err != nil {
+		errs = append(errs, fmt.Errorf("--log-level %q: use debug, info, warn or error", s.logLevel))
+	}
+	if len(errs) > 0 {
+		return usage(errors.Join(errs...))
+	}
+	return nil
+}
+
+func (s *settings) level() zapcore.Level {
+	level, err := zapcore.ParseLevel(s.logLevel)
+	if err != nil {
+		return zapcore.InfoLevel // resolve has refused it
+	}
+	return level
+}
+
+func (s *settings) json() bool { return s.output == "json" }
+
+// connect opens the queue. Its owner closes it.
+func (s *settings) connect(ctx context.Context, name string, log *zap.Logger) (*queue.Queue, error) {
+	return queue.Connect(ctx, queue.Config{
+		URL: s.natsURL, Credentials: s.natsCreds, Name: "loadfleet " + name,
+		Topology: queue.Topology{Replicas: s.replicas},
+	}, log)
+}
+
+// keyring reads the keys that seal destinations' secrets.
+func (s *settings) keyring() (*destination.Keyring, error) {
+	text := s.sealKey
+	switch {
+	case text == "":
+		return nil, usage(errors.New("no seal key: give --seal-key env:NAME or file:PATH (make one with `loadfleet destination new-key`)"))
+	case strings.HasPrefix(text, "env:"):
+		v, ok := os.LookupEnv(strings.TrimPrefix(text, "env:"))
+		if !ok {
+			return nil, usage(fmt.Errorf("--seal-key %s: the variable is not set", text))
+		}
+		text = v
+	case strings.HasPrefix(text, "file:"):
+		b, err := os.ReadFile(strings.TrimPrefix(text, "file:"))
+		if err != nil {
+			return nil, usage(fmt.Errorf("--seal-key: %w", err))
+		}
+		text = string(b)
+	}
+	k, err := destination.ParseKeyring(text)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--seal-key: %w", err))
+	}
+	return k, nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+func (p *program) status() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show on one screen what waits, what is in work and what is dead",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.onQueue(cmd.Context(), "status", func(q *queue.Queue) error {
+				s, err := q.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if p.settings.json() {
+					return printJSON(p.out, s)
+				}
+				rows := [][]string{{"commits", count(int64(s.Commits.Pending)), count(int64(s.Commits.InFlight)), count(int64(s.Commits.Again)), count(int64(s.Commits.Waiting))}}
+				for _, l := range s.Lanes {
+					rows = append(rows, []string{"loads " + string(l.Lane), count(int64(l.Pending)), count(int64(l.InFlight)), count(int64(l.Again)), count(int64(l.Waiting))})
+				}
+				if err := table(p.out, []string{"LANE", "WAITING", "IN WORK", "TRIED BEFORE", "IDLE SLOTS"}, rows); err != nil {
+					return err
+				}
+				if s.Stuck > 0 {
+					fmt.Fprintf(p.out, "\n%s loads are stuck: no consumer will deliver them\n", count(s.Stuck))
+				}
+				fmt.Fprintln(p.out)
+				rows = nil
+				for _, d := range s.DeadLetters {
+					rows = append(rows, []string{d.Destination, string(d.Reason), count(int64(d.Count))})
+				}
+				if len(rows) == 0 {
+					fmt.Fprintln(p.out, "no dead letters")
+				} else if err := table(p.out, []string{"DEAD LETTERS OF", "REASON", "COUNT"}, rows); err != nil {
+					return err
+				}
+				fmt.Fprintln(p.out)
+				rows = nil
+				for _, st := range s.Streams {
+					rows = append(rows, []string{st.Name, count(int64(st.Messages)), size(int64(st.Bytes)), when(st.Last)})
+				}
+				return table(p.out, []string{"STREAM", "MESSAGES", "BYTES", "LAST"}, rows)
+			})
+		},
+	}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loadfleet/loadfleet/dispatcher"
+	"github.com/loadfleet/loadfleet/worker"
+)
+
+func (p *program) up() *cobra.Command {
+	cfg := nodeConfig{}
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Run the whole fleet in this process, on embedded NATS and S3",
+		Long: `Up runs NATS JetStream, an S3 server, a dispatcher and a worker in one process,
+on loopback, with all data in one directory, until it is interrupted. The file
+env in that directory sets the environment for the other commands and for the
+AWS command line.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			n, err := startNode(cmd.Context(), cfg, p.logger(p.settings.level()))
+			if err != nil {
+				return fmt.Errorf("up: %w", err)
+			}
+			defer func() { err = errors.Join(err, n.close()) }()
+			env, err := n.writeEnv()
+			if err != nil {
+				return fmt.Errorf("up: %w", err)
+			}
+			fmt.Fprintf(p.out, `loadfleet is up: NATS JetStream on %s, S3 on %s, data in %s.
+
+In another terminal:
+  . %s
+  loadfleet destination apply -f testdata/destinations/acme.yaml
+  loadfleet publish --destination acme --table ads --date-column date --wait rows.ndjson
+  aws s3 ls --recursive s3://acme
+
+Stop it with Ctrl-C: what is in work is finished or given back.
+`, n.nats.URL(), n.s3.Endpoint(), cfg.dir, env)
+			select {
+			case <-cmd.Context().Done():
+				return nil
+			case err := <-n.errs:
+				return err
+			}
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.dir, "data", "./loadfleet-data", "directory of everything that is kept")
+	f.IntVar(&cfg.natsPort, "nats-port", 4222, "port of NATS on loopback; 0 for any")
+	f.StringVar(&cfg.s3Addr, "s3-addr", "127.0.0.1:9000", "address of the S3 server")
+	f.StringSliceVar(&cfg.buckets, "bucket", []string{"acme"}, "buckets to make")
+	bindDispatcher(f, &cfg.dispatcher)
+	bindWorker(f, &cfg.worker)
+	return c
+}
+
+func (p *program) dispatcher() *cobra.Command {
+	var cfg dispatcher.Config
+	c := &cobra.Command{
+		Use:   "dispatcher",
+		Short: "Split committed extractions into loads",
+		Long: `Dispatcher takes committed extractions from the queue and puts one load per
+object on it. Run as many as you like: they share the work, and each extraction
+is dispatched exactly once.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.actor(cmd.Context(), "dispatcher", func(ctx context.Context, a *actor) error {
+				return dispatcher.New(a.queue, a.keyring, cfg, a.log).Run(ctx)
+			})
+		},
+	}
+	bindDispatcher(c.Flags(), &cfg)
+	return c
+}
+
+func (p *program) worker() *cobra.Command {
+	var cfg worker.Config
+	c := &cobra.Command{
+		Use:   "worker",
+		Short: "Carry out loads: encode files and put them into buckets",
+		Long: `Worker takes loads from the queue, encodes each into its file and puts it into
+the customer's bucket. Run as many as you like. On SIGTERM it pulls no more,
+finishes what is in work within the grace and gives the rest back.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.actor(cmd.Context(), "worker", func(ctx context.Context, a *actor) error {
+				return worker.New(a.queue, a.keyring, cfg, a.log).Run(ctx)
+			})
+		},
+	}
+	bindWorker(c.Flags(), &cfg)
+	return c
+}
