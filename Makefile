@@ -1,0 +1,29 @@
+# What CI calls, and what a developer calls before a commit.
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: demo setup test race vet lint fuzz
+
+demo: ## run the main job on embedded parts
+	go run ./cmd/loadfleet demo
+
+setup: ## install the foreign readers that the tests need
+	testdata/foreign/setup
+
+test: setup ## the README's test command
+	go test ./... ./testdata/...
+
+race: ## the same under the race detector, for the rooms with goroutines
+	go test -race ./queue/... ./storage/... ./dispatcher ./worker
+
+vet:
+	go vet ./... ./testdata/...
+
+lint: ## the import ladder and the usual suspects
+	go run $(GOLANGCI) run ./...
+
+fuzz: ## every fuzz target for a minute
+	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+		for t in $$(grep -oE '^func Fuzz[A-Za-z0-9_]+' $$f | cut -d' ' -f2); do \
+			go test -run '^$$' -fuzz "^$$t$$" -fuzztime 60s ./$$(dirname $$f) || exit 1; \
+		done; \
+	done
