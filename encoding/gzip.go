@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -32,6 +33,7 @@ type gzipFile struct {
 func newGzipFile(w io.Writer, schema *Schema, d dialect) *gzipFile {
 	z := gzipPool.Get().(*gzip.Writer)
 	z.Reset(w)
+	z.ModTime = time.Unix(0, 0) // the format's "no time"; the zero Time would be written as one in 2042
 	return &gzipFile{lines: newLineWriter(z, schema, d), z: z}
 }
 
