@@ -32,6 +32,8 @@ type lines struct {
 	buf   []byte // len == cap; the first n bytes are written but not flushed
 	n     int
 	cells []cell
+	// the dialect's quote and tail, as splat takes them
+	after, end []byte
 }
 
 // linePool spares a file its buffers: most files are a few dozen kilobytes.
@@ -89,6 +91,8 @@ func newLineWriter(w io.Writer, schema *Schema, d dialect) *lineWriter {
 	l.n = 0
 	l.room(len(d.head))
 	l.n = copy(l.buf, d.head)
+	l.after = append(padded(l.after, len(d.quote)), d.quote...)
+	l.end = append(padded(l.end, len(d.tail)), d.tail...)
 	if cap(l.cells) < schema.Len() {
 		l.cells = make([]cell, schema.Len())
 	}
@@ -187,7 +191,7 @@ func (l *lineWriter) row(i, need int) {
 				c.setDay(int32(day), l.quote, "")
 			}
 			n = putClock(b, splat(b, n, c.dayText), rest)
-			n += copy(b[n:], l.quote)
+			n = splat(b, n, l.after)
 		case formText:
 			text := c.escape(b[:splat(b, n, c.lead)], v.bytes(i))
 			l.buf, l.n = text[:cap(text)], len(text)
@@ -195,12 +199,16 @@ func (l *lineWriter) row(i, need int) {
 			b, n = l.buf, l.n
 		}
 	}
-	l.n = n + copy(b[n:], l.tail)
+	l.n = splat(b, n, l.end)
 }
 
 // setDay renders a day between its lead and what follows.
 func (c *cell) setDay(day int32, before, after string) {
 	c.day = day
+	if at := len(c.lead) + len(before); len(c.dayText) == at+len("2006-01-02")+len(after) && plainDay(day) {
+		putDate(c.dayText, at, day) // over the day that was there: it is as long
+		return
+	}
 	b := append(append(padded(c.dayText, len(c.lead)+cellRoom), c.lead...), before...)
 	n := putDate(b[:cap(b)], len(b), day)
 	c.dayText = append(b[:n], after...)

@@ -105,12 +105,8 @@ func putUint(b []byte, n int, u uint64) int {
 
 // putShort writes v < 1e8 without leading zeros.
 func putShort(b []byte, n int, v uint32) int {
-	if v < 10 {
-		b[n] = '0' + byte(v)
-		return n + 1
-	}
 	x := digits8(v)
-	skip := bits.TrailingZeros64(x) &^ 7
+	skip := bits.TrailingZeros64(x|1<<56) &^ 7 // a zero keeps its last digit
 	binary.LittleEndian.PutUint64(b[n:], (x+asciiZeros)>>skip)
 	return n + 8 - skip>>3
 }
@@ -131,14 +127,14 @@ func put8(b []byte, n int, v uint32) int {
 func putFloat(b []byte, n int, f float64) int {
 	a := math.Abs(f)
 	if a >= 1e-6 && a < 1e7 {
-		if m := uint64(a*1e8 + 0.5); float64(m)/1e8 == a {
+		if m := int64(a*1e8 + 0.5); float64(m)/1e8 == a {
 			if f < 0 {
 				b[n] = '-'
 				n++
 			}
-			whole := m / 1e8
+			whole := uint64(m) / 1e8
 			n = putShort(b, n, uint32(whole))
-			if fraction := uint32(m - whole*1e8); fraction != 0 {
+			if fraction := uint32(uint64(m) - whole*1e8); fraction != 0 {
 				n = putFraction(b, n, fraction)
 			}
 			return n
@@ -212,10 +208,12 @@ const (
 	lastPlainDay  = 2932896
 )
 
+func plainDay(day int32) bool { return day >= firstPlainDay && day <= lastPlainDay }
+
 // putDate writes YYYY-MM-DD. Years outside 0000-9999 are written as
 // time.Time.Format writes them.
 func putDate(b []byte, n int, day int32) int {
-	if day < firstPlainDay || day > lastPlainDay {
+	if !plainDay(day) {
 		return len(time.Unix(int64(day)*86400, 0).UTC().AppendFormat(b[:n], time.DateOnly))
 	}
 	year, month, dom := civil(day)
