@@ -55,9 +55,9 @@ func NewWriter(w io.Writer, schema *Schema, opts FileOptions) (Writer, error) {
 	case JSON:
 		return newLineWriter(w, schema, jsonDialect(schema)), nil
 	case CSVGzip:
-		return newGzipFile(w, schema, csvDialect(schema, opts.Separator.Byte())), nil
+		return newGzipFile(w, csvGzips, schema, csvDialect(schema, opts.Separator.Byte())), nil
 	case JSONGzip:
-		return newGzipFile(w, schema, jsonDialect(schema)), nil
+		return newGzipFile(w, jsonGzips, schema, jsonDialect(schema)), nil
 	case Avro:
 		return newAvroWriter(w, schema, opts.Compression), nil
 	default: // Parquet: ValidCompression has refused unknown formats
