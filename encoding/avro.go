@@ -3,6 +3,7 @@ package encoding
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -91,7 +92,7 @@ func (a *avroWriter) Write(rows *Rows) error {
 		return a.err
 	}
 	if err := a.schema.takes(rows); err != nil {
-		return err
+		return a.fail(err)
 	}
 	need := a.prepare(rows)
 	for i := range rows.n {
@@ -235,8 +236,7 @@ func (a *avroMemory) room(n int) {
 func (a *avroWriter) endBlock() error {
 	var err error
 	if a.packed, err = a.codec.pack(a.packed[:0], a.buf[:a.n]); err != nil {
-		a.err = err
-		return err
+		return a.fail(err)
 	}
 	a.out = binary.AppendVarint(a.out, int64(a.rows))
 	a.out = appendAvroText(a.out, a.packed)
@@ -246,10 +246,17 @@ func (a *avroWriter) endBlock() error {
 }
 
 func (a *avroWriter) flush() error {
-	if len(a.out) > 0 {
-		_, a.err = a.w.Write(a.out)
-		a.out = a.out[:0]
+	_, err := a.w.Write(a.out)
+	a.out = a.out[:0]
+	if err != nil {
+		return a.fail(err)
 	}
+	return nil
+}
+
+// fail makes err, with the operation, what this and every later call returns.
+func (a *avroWriter) fail(err error) error {
+	a.err = fmt.Errorf("write avro: %w", err)
 	return a.err
 }
 
@@ -261,8 +268,10 @@ func (a *avroWriter) Close() error {
 		if err := a.endBlock(); err != nil {
 			return err
 		}
-	} else if err := a.flush(); err != nil {
-		return err
+	} else if len(a.out) > 0 { // the header, when there were no rows at all
+		if err := a.flush(); err != nil {
+			return err
+		}
 	}
 	a.err = errWriterClosed
 	a.recycle()

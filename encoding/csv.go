@@ -14,6 +14,7 @@ import (
 func csvDialect(schema *Schema, separator byte) dialect {
 	escape := func(dst, v []byte) []byte { return appendCSVField(dst, v, separator) }
 	d := dialect{
+		format: CSV,
 		tail:   "\n",
 		leads:  make([][]byte, schema.Len()),
 		escape: make([]func(dst, v []byte) []byte, schema.Len()),

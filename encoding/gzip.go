@@ -56,7 +56,7 @@ func (f *gzipFile) Close() error {
 	z := f.z
 	f.z = nil
 	if err := z.Close(); err != nil {
-		return err
+		return f.lines.fail(err)
 	}
 	z.Reset(io.Discard)
 	f.pool.Put(z)

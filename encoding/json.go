@@ -11,6 +11,7 @@ import (
 // strings, json columns as the values they are.
 func jsonDialect(schema *Schema) dialect {
 	d := dialect{
+		format: JSON,
 		tail:   "}\n",
 		null:   "null",
 		quote:  `"`,

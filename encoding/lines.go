@@ -1,12 +1,14 @@
 package encoding
 
 import (
+	"fmt"
 	"io"
 	"sync"
 )
 
 // dialect is what distinguishes csv from json lines.
 type dialect struct {
+	format Format
 	head   []byte                       // once, at the start of the file
 	leads  [][]byte                     // before each column's value
 	tail   string                       // after a row's last value
@@ -140,7 +142,7 @@ func (l *lineWriter) Write(rows *Rows) error {
 		return l.err
 	}
 	if err := l.schema.takes(rows); err != nil {
-		return err
+		return l.fail(err)
 	}
 	need := l.prepare(rows)
 	for i := range rows.n {
@@ -277,9 +279,18 @@ func (l *lineWriter) flush() error {
 	if l.n == 0 {
 		return nil
 	}
-	_, err := l.w.Write(l.buf[:l.n])
-	l.n, l.err = 0, err
-	return err
+	n := l.n
+	l.n = 0
+	if _, err := l.w.Write(l.buf[:n]); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// fail makes err, with the operation, what this and every later call returns.
+func (l *lineWriter) fail(err error) error {
+	l.err = fmt.Errorf("write %s: %w", l.format, err)
+	return l.err
 }
 
 func (l *lineWriter) Close() error {

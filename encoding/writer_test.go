@@ -145,6 +145,17 @@ func TestWriterEnds(t *testing.T) {
 			if err := w.Write(other); err == nil {
 				t.Error("rows of another schema were taken")
 			}
+			if err := w.Write(rows); err == nil {
+				t.Error("Write after an error succeeded")
+			}
+			if err := w.Close(); err == nil {
+				t.Error("Close after an error succeeded")
+			}
+
+			w, err = NewWriter(io.Discard, rows.Schema(), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if err := w.Close(); err != nil {
 				t.Errorf("Close: %v", err)
 			}
