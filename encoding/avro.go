@@ -195,8 +195,7 @@ func (a *avroWriter) prepare(rows *Rows) int {
 		c, v := &a.cells[i], &rows.vectors[i]
 		c.v, c.table = v, false
 		need += avroRoom
-		// An entry used once is cheaper written straight away.
-		if c.kind.IsText() && v.codes != nil && v.text.len() <= rows.n/2 {
+		if c.kind.IsText() && v.tabled(rows.n) {
 			if n := c.render(v.text); n <= longestEntry {
 				c.table = true
 				need += n

@@ -50,6 +50,9 @@ const (
 	splatRoom = 32
 	// longestEntry bounds the dictionary entries that are rendered ahead.
 	longestEntry = 1 << 10
+	// largestDictionary bounds, in bytes, what is rendered ahead, and with it
+	// the memory that a writer takes beside its rows.
+	largestDictionary = 4 << 20
 	// keptBuffer bounds what a pooled buffer may hold on to.
 	keptBuffer = 1 << 20
 )
@@ -227,8 +230,7 @@ func (l *lineWriter) prepare(rows *Rows) int {
 		switch l.schema.columns[i].Type.Kind {
 		case String, JSONText:
 			c.form = formText
-			// An entry used once is cheaper written straight away.
-			if v.codes != nil && v.text.len() <= rows.n/2 {
+			if v.tabled(rows.n) {
 				if n := c.render(v.text); n <= longestEntry {
 					c.form = formTable
 					longest = max(longest, n)
@@ -253,6 +255,12 @@ func (l *lineWriter) prepare(rows *Rows) int {
 		need += longest + splatRoom + cellRoom
 	}
 	return need
+}
+
+// tabled reports whether a text column's dictionary is worth rendering ahead
+// for so many rows: an entry used once is cheaper written straight away.
+func (v *vector) tabled(rows int) bool {
+	return v.codes != nil && v.text.len() <= rows/2 && len(v.text.data) <= largestDictionary
 }
 
 // render writes every entry of a dictionary once, with lead and escapes. It
