@@ -171,10 +171,6 @@ func goldenFiles() map[string]FileOptions {
 			files["rows."+codec+f.Extension()] = FileOptions{Format: f, Compression: codec}
 		}
 	}
-	delete(files, "rows.parquet")
-	for _, codec := range compressions(Parquet) {
-		delete(files, "rows."+codec+".parquet")
-	}
 	return files
 }
 

@@ -32,9 +32,6 @@ type Writer interface {
 
 var errWriterClosed = errors.New("the file is already closed")
 
-// errNoParquet stands where the parquet writer will.
-var errNoParquet = errors.New("this build has no parquet writer")
-
 // NewWriter starts a file on w. Nothing but the returned Writer may write to w
 // until Close; w need not be buffered.
 func NewWriter(w io.Writer, schema *Schema, opts FileOptions) (Writer, error) {
@@ -61,7 +58,7 @@ func NewWriter(w io.Writer, schema *Schema, opts FileOptions) (Writer, error) {
 	case Avro:
 		return newAvroWriter(w, schema, opts.Compression), nil
 	default: // Parquet: ValidCompression has refused unknown formats
-		return nil, errNoParquet
+		return newParquetWriter(w, schema, opts)
 	}
 }
 

@@ -15,9 +15,6 @@ import (
 func everyFile() []FileOptions {
 	var files []FileOptions
 	for _, f := range Formats() {
-		if f == Parquet {
-			continue
-		}
 		files = append(files, FileOptions{Format: f})
 		for _, codec := range compressions(f) {
 			files = append(files, FileOptions{Format: f, Compression: codec})
