@@ -1,4 +1,6 @@
 # What CI calls, and what a developer calls before a commit.
+# Go leaves directories named testdata out of ./...
+TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: demo setup test race vet lint fuzz
@@ -10,13 +12,13 @@ setup: ## install the foreign readers that the tests need
 	testdata/foreign/setup
 
 test: setup ## the README's test command
-	go test ./... ./testdata/...
+	go test ./... $(TESTDATA)
 
 race: ## the same under the race detector, for the rooms with goroutines
 	go test -race ./queue/... ./storage/... ./dispatcher ./worker
 
 vet:
-	go vet ./... ./testdata/...
+	go vet ./... $(TESTDATA)
 
 lint: ## the import ladder and the usual suspects
 	go run $(GOLANGCI) run ./...

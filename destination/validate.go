@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -222,7 +223,8 @@ func (c *checker) templates() {
 		t, err := ParseTemplate(place, source)
 		if err != nil {
 			c.bad[string(place)] = true
-			if found, ok := err.(*Problems); ok {
+			var found *Problems
+			if errors.As(err, &found) {
 				c.problems = append(c.problems, *found...)
 			}
 			continue

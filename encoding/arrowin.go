@@ -91,7 +91,7 @@ func (s *arrowRows) read(r io.Reader, batch int, maxBytes int64, done func() err
 			}
 		}
 	}
-	if err := in.Err(); err != nil && err != io.EOF {
+	if err := in.Err(); err != nil && !errors.Is(err, io.EOF) {
 		return rows, fmt.Errorf("read arrow record: %w", err)
 	}
 	return rows, nil

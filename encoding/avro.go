@@ -69,7 +69,7 @@ func newAvroWriter(w io.Writer, schema *Schema, compression string) *avroWriter 
 	document := avroSchema(schema)
 	hash := sha256.New()
 	hash.Write(document)
-	io.WriteString(hash, codec.name())
+	hash.Write([]byte(codec.name()))
 	copy(a.sync[:], hash.Sum(nil))
 
 	a.out = append(a.out[:0], "Obj\x01"...)

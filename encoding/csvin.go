@@ -43,7 +43,7 @@ func (s *csvRows) header(w *window, maxRow int64, find func(name string) (csvFie
 		return err
 	}
 	b, n, err := s.record(w, maxRow)
-	if err == errLongRow {
+	if errors.Is(err, errLongRow) {
 		return fmt.Errorf("csv header %w", err)
 	}
 	if err != nil {
@@ -103,10 +103,10 @@ func (s *csvRows) record(w *window, maxRow int64) (b []byte, n int, err error) {
 func (s *csvRows) read(w *window, batch int, maxRow int64, done func() error) (rows int64, err error) {
 	for {
 		b, n, err := s.record(w, maxRow)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return rows, nil
 		}
-		if err == errLongRow {
+		if errors.Is(err, errLongRow) {
 			return rows, &RowError{Batch: batch, Row: rows + 1, Err: fmt.Errorf("%w (limit %d bytes)", err, maxRow)}
 		}
 		if err != nil {

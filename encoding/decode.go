@@ -103,7 +103,7 @@ func (d *Decoder) Decode(batch int, format InputFormat, packing Compression, bod
 	case CSVInput:
 		if err = d.csv.header(&d.input.window, d.opts.MaxRowBytes, d.csvColumn); err == nil {
 			rows, err = d.csv.read(&d.input.window, batch, d.opts.MaxRowBytes, d.rowDone)
-		} else if err == io.EOF {
+		} else if errors.Is(err, io.EOF) {
 			err = nil // no header, no rows
 		}
 	case ArrowInput:
@@ -186,7 +186,7 @@ func (in *input) open(packing Compression, body io.Reader) (io.Reader, error) {
 			in.gzip, in.buffer = new(gzip.Reader), bufio.NewReaderSize(nil, 64<<10)
 		}
 		in.buffer.Reset(&in.source)
-		if err = in.gzip.Reset(in.buffer); err == io.EOF {
+		if err = in.gzip.Reset(in.buffer); errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -230,7 +230,7 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}
 	return n, err
@@ -244,7 +244,7 @@ type unpacked struct {
 
 func (u unpacked) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("unpack %s: %w", u.packing, err)
 	}
 	return n, err

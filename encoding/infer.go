@@ -2,6 +2,7 @@ package encoding
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -77,7 +78,7 @@ func (n *Inferrer) Observe(batch int, format InputFormat, packing Compression, b
 		})
 		if err == nil {
 			_, err = n.csv.read(&n.input.window, batch, n.opts.MaxRowBytes, none)
-		} else if err == io.EOF {
+		} else if errors.Is(err, io.EOF) {
 			err = nil
 		}
 	case ArrowInput:

@@ -89,10 +89,10 @@ func (s *ndjson) read(w *window, batch int, maxRow int64, done func() error) (ro
 	}
 	for {
 		b, n, err := w.line(maxRow, false)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return rows, nil
 		}
-		if err == errLongRow {
+		if errors.Is(err, errLongRow) {
 			return rows, &RowError{Batch: batch, Row: rows + 1, Err: fmt.Errorf("%w (limit %d bytes)", err, maxRow)}
 		}
 		if err != nil {
@@ -424,7 +424,6 @@ func (c *columnBuilder) setShort(row int, b []byte, p int) int {
 
 // parse sets the row to what v says, in a column that is not text.
 func (c *columnBuilder) parse(row int, v []byte) (err error) {
-	ok := true
 	switch c.kind {
 	case Int64:
 		c.ints[row], err = parseInt(v)
@@ -439,9 +438,11 @@ func (c *columnBuilder) parse(row int, v []byte) (err error) {
 		}
 		c.setBool(row, truth)
 	case Date:
-		if c.days[row], ok = parseDate(v); !ok {
+		day, ok := parseDate(v)
+		if !ok {
 			return errNotDate
 		}
+		c.days[row] = day
 	case Timestamp:
 		c.ints[row], err = parseTimestamp(v)
 	}

@@ -79,7 +79,7 @@ func (f *arrowFrames) take(n int64) error {
 		return tooLarge{f.limit}
 	}
 	got, err := io.CopyN(&f.head, f.r, n)
-	if err == io.EOF && (got > 0 || f.head.Len() > 0) {
+	if errors.Is(err, io.EOF) && (got > 0 || f.head.Len() > 0) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -249,7 +249,7 @@ func parseInt(v []byte) (int64, error) {
 	}
 	n, err := x.scaled(19, 0)
 	switch {
-	case err == errScale:
+	case errors.Is(err, errScale):
 		return 0, errNotInteger
 	case err != nil:
 		return 0, errIntRange

@@ -44,7 +44,7 @@ func BenchmarkPublishAndRead1MB(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			if err := e.Append(ctx, 1, encoding.CSVInput, encoding.Plain, body); err != nil {
+			if err := e.Append(ctx, messages.Batch{Rows: 1, Format: encoding.CSVInput, Body: body}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -59,7 +59,7 @@ func BenchmarkPublishAndRead1MB(b *testing.B) {
 	}
 	const batches = 64
 	for range batches {
-		if err := e.Append(ctx, 1, encoding.CSVInput, encoding.Plain, body); err != nil {
+		if err := e.Append(ctx, messages.Batch{Rows: 1, Format: encoding.CSVInput, Body: body}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -91,7 +91,7 @@ func (d *Destinations) List(ctx context.Context) ([]*StoredDestination, error) {
 		if err != nil {
 			return err
 		}
-		defer watcher.Stop()
+		defer stopWatching(watcher)
 		all = nil
 		for {
 			select {
@@ -154,7 +154,7 @@ func (d *Destinations) Watch(ctx context.Context) iter.Seq2[*StoredDestination, 
 			yield(nil, err)
 			return
 		}
-		defer watcher.Stop()
+		defer stopWatching(watcher)
 		for {
 			select {
 			case entry, ok := <-watcher.Updates():
@@ -193,3 +193,7 @@ func storedDestination(e jetstream.KeyValueEntry) *StoredDestination {
 	}
 	return s
 }
+
+// stopWatching ends a watcher. It fails when the connection is gone, and then
+// the server ends the watcher by itself.
+func stopWatching(w jetstream.KeyWatcher) { _ = w.Stop() }

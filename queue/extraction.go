@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
 )
 
@@ -52,11 +51,12 @@ func (q *Queue) Extract(ctx context.Context, commit messages.Commit) (*Extractio
 	return &Extraction{q: q, commit: commit, window: semaphore.NewWeighted(inFlight)}, nil
 }
 
-// Append publishes the next batch: rows rows, packed as told. It returns when
-// the batch is on its way, after waiting for room in the window; an earlier
-// batch's failure is returned by the next call. The body belongs to the
-// extraction until Commit returns.
-func (e *Extraction) Append(ctx context.Context, rows int64, format encoding.InputFormat, packing encoding.Compression, body []byte) error {
+// Append publishes the next batch; of b, Rows, Format, Compression and Body
+// count. It returns when the batch is on its way, after waiting for room in the
+// window; an earlier batch's failure is returned by the next call. The body
+// belongs to the extraction until Commit returns.
+func (e *Extraction) Append(ctx context.Context, b messages.Batch) error {
+	body := b.Body
 	ordinal := len(e.commit.Batches) + 1
 	if limit := e.q.nc.MaxPayload(); limit > 0 && int64(len(body)) > limit-maxHeader {
 		return fmt.Errorf("append batch %d: %d bytes are more than a message takes (%d)", ordinal, len(body), limit-maxHeader)
@@ -70,18 +70,13 @@ func (e *Extraction) Append(ctx context.Context, rows int64, format encoding.Inp
 		return err
 	}
 	sum := sha256.Sum256(body)
-	batch := messages.Batch{
-		Workspace: e.commit.WorkspaceID, Extraction: e.commit.Extraction,
-		Ordinal: ordinal, Rows: rows, Format: format, Compression: packing, Body: body,
-	}
-	header := batch.Header()
-	header.Set(messages.HeaderMsgID, e.msgID(fmt.Sprint(ordinal)))
-	m := &nats.Msg{Subject: messages.RowsSubject(batch.Workspace, batch.Extraction), Header: nats.Header(header), Data: body}
+	b.Workspace, b.Extraction, b.Ordinal = e.commit.WorkspaceID, e.commit.Extraction, ordinal
+	m := &nats.Msg{Subject: messages.RowsSubject(b.Workspace, b.Extraction), Header: nats.Header(b.Header()), Data: body}
 	// The first try is made here, so that batches stand in order unless one
 	// must be repeated.
 	future, err := e.q.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
-	e.commit.Batches = append(e.commit.Batches, messages.BatchManifest{Rows: rows, SHA256: hex.EncodeToString(sum[:])})
-	e.commit.Rows += rows
+	e.commit.Batches = append(e.commit.Batches, messages.BatchManifest{Rows: b.Rows, SHA256: hex.EncodeToString(sum[:])})
+	e.commit.Rows += b.Rows
 	e.flying.Go(func() {
 		defer e.window.Release(weight)
 		if err == nil {

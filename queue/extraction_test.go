@@ -132,7 +132,7 @@ func TestP1PublishWaitsForRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := full.Append(t.Context(), 1, encoding.CSVInput, encoding.Plain, body); err != nil {
+	if err := full.Append(t.Context(), messages.Batch{Rows: 1, Format: encoding.CSVInput, Body: body}); err != nil {
 		t.Fatal(err)
 	}
 	if err := full.Commit(t.Context()); err != nil {
@@ -143,7 +143,7 @@ func TestP1PublishWaitsForRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := within(t, 10*time.Second)
-	if err := e.Append(ctx, 1, encoding.CSVInput, encoding.Plain, body); err != nil {
+	if err := e.Append(ctx, messages.Batch{Rows: 1, Format: encoding.CSVInput, Body: body}); err != nil {
 		t.Fatal(err)
 	}
 	committed := make(chan error, 1)
@@ -170,7 +170,7 @@ func TestP1PublishWaitsForRoom(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if err := third.Append(short, 1, encoding.CSVInput, encoding.Plain, body); err != nil {
+	if err := third.Append(short, messages.Batch{Rows: 1, Format: encoding.CSVInput, Body: body}); err != nil {
 		t.Fatal(err)
 	}
 	if err := third.Commit(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -194,7 +194,7 @@ func TestP1PublishThroughRestart(t *testing.T) {
 		case 3 * n / 4:
 			f.StartServer(t)
 		}
-		if err := e.Append(ctx, 1, encoding.CSVInput, encoding.Plain, body(i+1)); err != nil {
+		if err := e.Append(ctx, messages.Batch{Rows: 1, Format: encoding.CSVInput, Body: body(i + 1)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -40,7 +40,7 @@ func extract(t *testing.T, q *queue.Queue, workspace, extraction string, n int) 
 		t.Fatal(err)
 	}
 	for i := range n {
-		if err := e.Append(ctx, 1, encoding.NDJSONInput, encoding.Plain, fmt.Appendf(nil, "{\"n\":%d}\n", i+1)); err != nil {
+		if err := e.Append(ctx, messages.Batch{Rows: 1, Format: encoding.NDJSONInput, Body: fmt.Appendf(nil, "{\"n\":%d}\n", i+1)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -222,7 +222,7 @@ func (e *Error) read(err *error) error {
 	if e.Code != "" || e.Status >= 300 {
 		means = meaning(e.Code, e.Status)
 	}
-	if refused != nil && (refused.own || means == ErrDenied) {
+	if refused != nil && (refused.own || errors.Is(means, ErrDenied)) {
 		return ErrCredentials
 	}
 	return means
@@ -236,7 +236,7 @@ func innermost(err error) error {
 		if inner == nil {
 			return err
 		}
-		switch err.(type) {
+		switch err.(type) { //nolint:errorlint // one layer at a time: errors.As would look through them
 		case *smithy.OperationError, *smithy.DeserializationError, *smithy.CanceledError, *aws.RequestCanceledError,
 			*retry.MaxAttemptsError, *smithyhttp.RequestSendError, *url.Error, interface{ HTTPStatusCode() int }:
 			err = inner

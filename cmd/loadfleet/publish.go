@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -190,7 +191,9 @@ func (p *program) send(ctx context.Context, q *queue.Queue, pub *publication) (r
 		if err != nil {
 			return rows, err
 		}
-		if err := e.Append(ctx, piece.Rows, pub.format, encoding.Zstd, body); err != nil {
+		// The packer uses its buffer again, and a batch may have to be repeated.
+		b := messages.Batch{Rows: piece.Rows, Format: pub.format, Compression: encoding.Zstd, Body: bytes.Clone(body)}
+		if err := e.Append(ctx, b); err != nil {
 			return rows, err
 		}
 		rows += piece.Rows

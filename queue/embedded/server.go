@@ -85,16 +85,14 @@ func Start(cfg Config, log *zap.Logger) (*Server, error) {
 		NoSigs:     true,
 	})
 	if err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("start embedded server: %w", err)
+		return nil, errors.Join(fmt.Errorf("start embedded server: %w", err), lock.Close())
 	}
 	s.SetLogger(&logger{log.Sugar()}, false, false)
 	s.Start()
 	if !s.ReadyForConnections(cfg.StartWait) {
 		s.Shutdown()
 		s.WaitForShutdown()
-		lock.Close()
-		return nil, fmt.Errorf("start embedded server: not ready on %s within %s", net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port)), cfg.StartWait)
+		return nil, errors.Join(fmt.Errorf("start embedded server: not ready on %s within %s", net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port)), cfg.StartWait), lock.Close())
 	}
 	return &Server{server: s, lock: lock}, nil
 }

@@ -354,7 +354,10 @@ func checkList(t *testing.T, s *storage.Store, bucket string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
-	for range s.List(t.Context(), bucket, "list/") {
+	for _, err := range s.List(t.Context(), bucket, "list/") {
+		if err != nil {
+			t.Fatalf("List: %v", err)
+		}
 		break // an iterator that is left early must not go on
 	}
 }
