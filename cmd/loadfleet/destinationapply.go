@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loadfleet/loadfleet/destination"
+)
+
+func (p *program) destinationApply() *cobra.Command {
+	var file string
+	var yes bool
+	c := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Create or change a destination from its YAML or JSON document",
+		Long: `Apply checks the document as a whole and reports every mistake with what to
+write instead. It is safe to repeat. A change that would leave objects behind
+under keys that loads no longer touch (folder, file name, format, bucket) is
+refused without --yes.`,
+		Example: "  loadfleet destination apply -f acme.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			doc, err := p.read(file)
+			if err != nil {
+				return usage(err)
+			}
+			s, err := destination.Parse(doc, destination.OSResolver())
+			if err != nil {
+				return usage(err)
+			}
+			return p.atDesk(cmd.Context(), func(d *desk) error { return p.apply(cmd.Context(), d, s, yes) })
+		},
+	}
+	c.Flags().StringVarP(&file, "file", "f", "", "the document; - for standard input (required)")
+	c.Flags().BoolVar(&yes, "yes", false, "apply also what leaves objects behind")
+	if err := c.MarkFlagRequired("file"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return c
+}
+
+func (p *program) read(file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(p.in)
+	}
+	return os.ReadFile(file)
+}
+
+// apply stores a destination and says what it changed.
+func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, yes bool) error {
+	old, revision, err := d.get(ctx, s.ID)
+	var coded *codedError
+	if errors.As(err, &coded) && coded.code == exitNotFound {
+		old, revision = nil, 0
+	} else if err != nil {
+		return err
+	}
+	result := struct {
+		ID       string                `json:"id"`
+		Revision uint64                `json:"revision"`
+		Created  bool                  `json:"created"`
+		Changes  []destination.Change  `json:"changes"`
+		Warnings []destination.Problem `json:"warnings"`
+		Approval bool                  `json:"needs_approval"`
+	}{ID: s.ID, Revision: revision, Created: old == nil, Warnings: s.Warnings()}
+	if old != nil {
+		s.Inherit(old)
+		result.Changes = destination.Changes(old, s)
+		if err := d.refuseOrphans(ctx, old, result.Changes, yes); err != nil {
+			return err
+		}
+	}
+	if old == nil || len(result.Changes) > 0 {
+		if result.Revision, err = d.put(ctx, s, revision); err != nil {
+			return err
+		}
+	}
+	result.Approval = s.NeedsApproval() && !s.Approved
+	if p.settings.json() {
+		return printJSON(p.out, result)
+	}
+	switch {
+	case old == nil:
+		fmt.Fprintf(p.out, "destination %s created (revision %d)\n", s.ID, result.Revision)
+	case len(result.Changes) == 0:
+		fmt.Fprintf(p.out, "destination %s unchanged (revision %d)\n", s.ID, result.Revision)
+	default:
+		fmt.Fprintf(p.out, "destination %s changed (revision %d)\n", s.ID, result.Revision)
+	}
+	for _, c := range result.Changes {
+		fmt.Fprintf(p.out, "  %s: %q -> %q\n", c.Field, c.Old, c.New)
+	}
+	for _, w := range result.Warnings {
+		fmt.Fprintln(p.out, "  warning:", w)
+	}
+	if result.Approval {
+		fmt.Fprintf(p.out, "  its loads wait for an operator: loadfleet destination approve %s\n", s.ID)
+	}
+	return nil
+}
+
+// refuseOrphans refuses a change that leaves objects where no load touches
+// them any more, saying how many are known.
+func (d *desk) refuseOrphans(ctx context.Context, old *destination.Settings, changes []destination.Change, yes bool) error {
+	var fields []string
+	for _, c := range changes {
+		if c.Orphans {
+			fields = append(fields, c.Field)
+		}
+	}
+	if len(fields) == 0 || yes {
+		return nil
+	}
+	objects, err := d.objects(ctx, old.ID)
+	if err != nil {
+		return fmt.Errorf("count the objects that would be left behind: %w", err)
+	}
+	if objects == 0 {
+		return nil
+	}
+	return usage(fmt.Errorf("a change of %s leaves %s objects in s3://%s that loads no longer replace: apply it with --yes, and remove them when nobody reads them",
+		strings.Join(fields, ", "), count(int64(objects)), old.Bucket))
+}
+
+// objects counts the keys that the queue still knows to be loaded for a destination.
+func (d *desk) objects(ctx context.Context, id string) (int, error) {
+	states, err := d.queue.Extractions(ctx, "")
+	if err != nil {
+		return 0, err
+	}
+	keys := map[string]bool{}
+	for _, s := range states {
+		if s.Destination != id {
+			continue
+		}
+		for o, err := range d.queue.Outcomes(ctx, s.Workspace, s.Extraction) {
+			if err != nil {
+				return 0, err
+			}
+			if o.ETag != "" {
+				keys[o.Bucket+"/"+o.Key] = true
+			}
+		}
+	}
+	return len(keys), nil
+}
