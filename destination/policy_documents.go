@@ -76,7 +76,7 @@ func (w *policyWriter) fleetUser() {
 	}
 	w.add(&w.policy.Fleet, UserPolicy, managedLimit,
 		"Policy of the fleet's own IAM user, for this destination",
-		"IAM > Users > the fleet's user > Permissions > Add permissions > Create inline policy > JSON",
+		"IAM > Users > the fleet's user > Permissions > Add permissions > Create inline policy > JSON; all inline policies of a user may have 2048 characters together, so with many destinations keep their statements in managed policies",
 		policyDocument{policyVersion, w.scope.identity()},
 		func(file string) string {
 			return "aws iam put-user-policy --user-name " + shell(user) + " --policy-name " + shell(w.policyName()) + " --policy-document file://" + file

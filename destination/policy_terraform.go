@@ -36,21 +36,50 @@ func (t *terraform) line(format string, args ...any) { fmt.Fprintf(&t.b, format+
 // encoded is the document's body as an argument that must be JSON text.
 func encoded(d Document) string { return "jsonencode(" + hclValue(body(d), 1) + ")" }
 
+// block writes one block with its arguments.
+func (t *terraform) block(kind, label, name string, args ...[2]string) {
+	t.b.WriteString(kind)
+	if label != "" {
+		t.b.WriteString(" " + hclQuoted(label))
+	}
+	t.b.WriteString(" " + hclQuoted(name) + " {\n" + aligned("  ", args...) + "}\n")
+}
+
+// aligned writes arguments as "terraform fmt" does: those of one line that stand
+// together have their signs under each other.
+func aligned(indent string, args ...[2]string) string {
+	var b strings.Builder
+	for from := 0; from < len(args); {
+		to, width := from, 0
+		for to < len(args) && !strings.Contains(args[to][1], "\n") {
+			width = max(width, len(args[to][0]))
+			to++
+		}
+		to = max(to, from+1)
+		for _, a := range args[from:to] {
+			fmt.Fprintf(&b, "%s%-*s = %s\n", indent, width, a[0], a[1])
+		}
+		from = to
+	}
+	return b.String()
+}
+
 func (t *terraform) resource(d Document) {
 	scope, policyName := t.policy.scope, hclQuoted("loadfleet-"+t.policy.Destination)
 	switch d.Kind {
 	case UserPolicy:
-		t.line("variable %q {\n  type        = string\n  description = %s\n}\n", t.name+"_user", hclQuoted("Name of the IAM user whose access key the destination has"))
-		t.line("resource \"aws_iam_policy\" %q {\n  name   = %s\n  policy = %s\n}\n", t.name, policyName, encoded(d))
-		t.line("resource \"aws_iam_user_policy_attachment\" %q {\n  user       = var.%s_user\n  policy_arn = aws_iam_policy.%s.arn\n}", t.name, t.name, t.name)
+		t.block("variable", "", t.name+"_user", [2]string{"type", "string"}, [2]string{"description", hclQuoted("Name of the IAM user whose access key the destination has")})
+		t.b.WriteByte('\n')
+		t.block("resource", "aws_iam_policy", t.name, [2]string{"name", policyName}, [2]string{"policy", encoded(d)})
+		t.b.WriteByte('\n')
+		t.block("resource", "aws_iam_user_policy_attachment", t.name, [2]string{"user", "var." + t.name + "_user"}, [2]string{"policy_arn", "aws_iam_policy." + t.name + ".arn"})
 	case TrustPolicy:
-		t.line("resource \"aws_iam_role\" %q {\n  name               = %s\n  path               = %s\n  assume_role_policy = %s\n}",
-			t.name, hclQuoted(scope.roleName), hclQuoted(scope.rolePath), encoded(d))
+		t.block("resource", "aws_iam_role", t.name, [2]string{"name", hclQuoted(scope.roleName)}, [2]string{"path", hclQuoted(scope.rolePath)}, [2]string{"assume_role_policy", encoded(d)})
 	case RolePolicy:
-		t.line("resource \"aws_iam_role_policy\" %q {\n  name   = %s\n  role   = aws_iam_role.%s.name\n  policy = %s\n}", t.name, policyName, t.name, encoded(d))
+		t.block("resource", "aws_iam_role_policy", t.name, [2]string{"name", policyName}, [2]string{"role", "aws_iam_role." + t.name + ".name"}, [2]string{"policy", encoded(d)})
 	case BucketPolicy:
 		t.b.WriteString(comment("A bucket has one policy: if it is managed already, add these statements there."))
-		t.line("resource \"aws_s3_bucket_policy\" %q {\n  bucket = %s\n  policy = %s\n}", t.name, hclQuoted(scope.bucketName), encoded(d))
+		t.block("resource", "aws_s3_bucket_policy", t.name, [2]string{"bucket", hclQuoted(scope.bucketName)}, [2]string{"policy", encoded(d)})
 	case KeyPolicyStatement:
 		t.b.WriteString(comment("A key has one policy, and aws_kms_key_policy replaces it whole. Add this to the list Statement"))
 		t.b.WriteString(comment("of the policy you manage, as in: Statement = concat(local.own, [local." + t.name + "_key])"))
@@ -67,10 +96,12 @@ func (t *terraform) acl(d Document) {
 	t.b.WriteString(comment("This is the whole ACL: add the grants that the bucket has besides the owner's."))
 	t.line("data \"aws_canonical_user_id\" %q {}\n", t.name)
 	t.line("resource \"aws_s3_bucket_acl\" %q {", t.name)
+	var args [][2]string
 	if t.policy.has(BucketOwnership) {
-		t.line("  depends_on = [aws_s3_bucket_ownership_controls.%s]", t.name)
+		args = append(args, [2]string{"depends_on", "[aws_s3_bucket_ownership_controls." + t.name + "]"})
 	}
-	t.line("  bucket     = %s\n  access_control_policy {", hclQuoted(t.policy.scope.bucketName))
+	t.b.WriteString(aligned("  ", append(args, [2]string{"bucket", hclQuoted(t.policy.scope.bucketName)})...))
+	t.line("  access_control_policy {")
 	owner := "data.aws_canonical_user_id." + t.name + ".id"
 	t.line("    owner {\n      id = %s\n    }", owner)
 	grant := func(id, permission string) {
@@ -126,10 +157,11 @@ func hclValue(n node, depth int) string {
 		b.WriteString(indent[2:] + "]")
 	case mapping:
 		b.WriteString("{\n")
+		var args [][2]string
 		for _, e := range n.entries {
-			b.WriteString(indent + hclQuoted(e.name) + " = " + hclValue(e.value, depth+1) + "\n")
+			args = append(args, [2]string{hclQuoted(e.name), hclValue(e.value, depth+1)})
 		}
-		b.WriteString(indent[2:] + "}")
+		b.WriteString(aligned(indent, args...) + indent[2:] + "}")
 	default:
 		b.WriteString(hclQuoted(n.text))
 	}
