@@ -32,22 +32,9 @@ func quoted(text string) string {
 }
 
 // hclQuoted is a string of HCL in which nothing is interpolated: $${ stands for
-// ${, and %%{ for %{. Where one more sign stands before, that would be read
-// differently, and the sign is written as its code.
+// ${, and %%{ for %{, whatever stands before.
 func hclQuoted(text string) string {
-	text = quoted(text)
-	var b strings.Builder
-	for i := range len(text) {
-		if c := text[i]; (c == '$' || c == '%') && i+1 < len(text) && text[i+1] == '{' {
-			if i > 0 && text[i-1] == c {
-				fmt.Fprintf(&b, `\u%04X`, c)
-				continue
-			}
-			b.WriteByte(c)
-		}
-		b.WriteByte(text[i])
-	}
-	return b.String()
+	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(quoted(text))
 }
 
 // hclName makes an id part of a name in HCL.
