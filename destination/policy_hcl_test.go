@@ -1,7 +1,6 @@
 package destination
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,7 +44,7 @@ type hclError struct{ error }
 type hclParser struct{ rest []rune }
 
 func (p *hclParser) fail(format string, args ...any) {
-	panic(hclError{errors.New(fmt.Sprintf(format, args...))})
+	panic(hclError{fmt.Errorf(format, args...)})
 }
 
 func (p *hclParser) peek() rune {

@@ -28,7 +28,6 @@ type terraform struct {
 	b      strings.Builder
 	policy Policy
 	name   string // of every resource
-	trust  Document
 }
 
 func (t *terraform) line(format string, args ...any) { fmt.Fprintf(&t.b, format+"\n", args...) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -111,27 +112,7 @@ func (p *program) destinationPreview() *cobra.Command {
 				}
 				return table(p.out, []string{"DAYS", "ACCOUNT", "OBJECT"}, rows)
 			}
-			if file != "" {
-				doc, err := p.read(file)
-				if err != nil {
-					return usage(err)
-				}
-				s, err := destination.Parse(doc, destination.OSResolver())
-				if err != nil {
-					return usage(err)
-				}
-				return show(s)
-			}
-			if len(args) == 0 {
-				return usage(errors.New("give the id of a destination, or a document with -f"))
-			}
-			return p.atDesk(cmd.Context(), func(d *desk) error {
-				s, _, err := d.get(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				return show(s)
-			})
+			return p.onDestination(cmd.Context(), file, args, show)
 		},
 	}
 	f := c.Flags()
@@ -144,4 +125,29 @@ func (p *program) destinationPreview() *cobra.Command {
 	f.StringVar(&names.Filename, "table", "", "{{filename}}")
 	f.StringArrayVar(&accounts, "account", nil, "an account; may be repeated")
 	return c
+}
+
+// onDestination runs on the settings of a document, or of a stored destination.
+func (p *program) onDestination(ctx context.Context, file string, args []string, do func(*destination.Settings) error) error {
+	if file != "" {
+		doc, err := p.read(file)
+		if err != nil {
+			return usage(err)
+		}
+		s, err := destination.Parse(doc, destination.OSResolver())
+		if err != nil {
+			return usage(err)
+		}
+		return do(s)
+	}
+	if len(args) == 0 {
+		return usage(errors.New("give the id of a destination, or a document with -f"))
+	}
+	return p.atDesk(ctx, func(d *desk) error {
+		s, _, err := d.get(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return do(s)
+	})
 }
