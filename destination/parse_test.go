@@ -450,7 +450,7 @@ func TestOSResolver(t *testing.T) {
 // but the ones they are about.
 func TestExampleDocuments(t *testing.T) {
 	env := resolverFixture{"env:ACME_SECRET_ACCESS_KEY": testSecret, "file:/run/secrets/globex": testSecret, "env:INITECH_SECRET_ACCESS_KEY": testSecret,
-		"env:LAB_SECRET": testSecret, "env:HOOLI_SECRET_ACCESS_KEY": testSecret}
+		"env:LAB_SECRET": testSecret, "env:AWS_ACCESS_KEY_ID": "LOADFLEETEXAMPLE", "env:AWS_SECRET_ACCESS_KEY": testSecret, "env:HOOLI_SECRET_ACCESS_KEY": testSecret}
 	expected := map[string]int{"canonical_id.yaml": 1, "store.yaml": 2}
 	paths, err := filepath.Glob("../testdata/destinations/*")
 	if err != nil || len(paths) < 6 {
