@@ -250,9 +250,7 @@ func (d *demonstration) tree(ctx context.Context, store *storage.Store) error {
 			}
 			bytes += o.Size
 		}
-		if n > treeKeys {
-			fmt.Fprintf(d.out, "%s└── ... and %s more; %s objects, %s in all\n", stem, count(n-treeKeys), count(n), size(bytes))
-		}
+		fmt.Fprintf(d.out, "%s└── %s objects, %s in all\n", stem, count(n), size(bytes))
 	}
 	return nil
 }
