@@ -204,7 +204,7 @@ func (f *fleet) document(name string) []byte {
 
 type fleetResolver map[string]string
 
-func (r fleetResolver) Env(name string) (string, bool)  { v, ok := r[name]; return v, ok }
+func (r fleetResolver) Env(name string) (string, bool) { v, ok := r[name]; return v, ok }
 func (fleetResolver) File(path string) ([]byte, error) { return os.ReadFile(path) }
 
 // applyDemo applies the demo's destinations by the command for it.
