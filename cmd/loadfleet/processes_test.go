@@ -168,3 +168,37 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 	f.stop(workers[len(workers)-1])
 	f.stop(dispatcher)
 }
+
+// A dispatcher that is asked to stop gives what it has in work back at once:
+// the next one need not wait for its lease to run out.
+func TestStoppedDispatcherGivesBack(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, t.TempDir())
+	f.up("--servers-only", "--bucket", demoBucket)
+	f.applyDemo()
+	f.publishDemo("demo-csv", "stopped")
+	first := f.command("dispatcher")
+	var second *process
+	for event, err := range f.queue().Events(t.Context(), "ws1", "stopped", true) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Kind == messages.EventAccepted && second == nil {
+			f.stop(first)
+			if log := first.err.text(); !strings.Contains(log, `"verdict":"release"`) {
+				t.Errorf("the stopped dispatcher did not give its extraction back:\n%s", log)
+			}
+			second = f.command("dispatcher")
+		}
+		if event.Kind == messages.EventDispatched {
+			if event.Plan.Loads != 90 || event.Plan.Rows != 100_000 {
+				t.Errorf("the plan is %+v, want 90 loads with 100000 rows", *event.Plan)
+			}
+			break
+		}
+	}
+	if err := second.err.await(t.Context(), `"verdict":"dispatched"`); err != nil {
+		t.Errorf("the second dispatcher: %v\n%s", err, second.err.tail())
+	}
+	f.stop(second)
+}
