@@ -71,6 +71,9 @@ func (c Config) chunkBytes() int64 {
 	return max(c.MemoryBytes/int64(4*c.Concurrency), 1<<20)
 }
 
+// ErrStopped is the cause with which the extraction in work is cancelled at a stop.
+var ErrStopped = errors.New("dispatcher: stopped before the extraction was dispatched")
+
 // Dispatcher takes commits from the queue until its context ends.
 type Dispatcher struct {
 	queue   *queue.Queue
@@ -106,7 +109,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 func (d *Dispatcher) take(ctx context.Context, commits *queue.Commits) error {
 	for {
 		delivery, err := commits.Next(ctx)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && delivery == nil {
 			return nil
 		}
 		if err != nil {

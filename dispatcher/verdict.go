@@ -124,7 +124,10 @@ const missingTries = 3
 // handle carries out one delivery and settles it, logging one line at its end.
 func (d *Dispatcher) handle(ctx context.Context, delivery *queue.CommitDelivery) {
 	started := time.Now()
-	work := delivery.Context()
+	work, cancel := context.WithCancelCause(delivery.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { cancel(ErrStopped) })()
+	ctx = context.WithoutCancel(ctx) // the delivery is settled all the same
 	e := &extraction{Workspace: delivery.Workspace, Extraction: delivery.Extraction, at: delivery.At}
 	var counts messages.Plan
 	commit, err := messages.ParseCommit(delivery.Subject, delivery.Body)
@@ -169,7 +172,7 @@ func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery,
 	}
 	switch what {
 	case release:
-		return "release", delivery.Release(context.WithoutCancel(ctx))
+		return "release", delivery.Release(ctx)
 	case retry:
 		return "retry", delivery.Retry(ctx, backoff(d.cfg.RetryDelay, delivery.Attempt))
 	}

@@ -79,7 +79,7 @@ type shown struct {
 
 func (d *demonstration) run(ctx context.Context) (err error) {
 	started := time.Now()
-	if d.node, err = startNode(ctx, nodeConfig{dir: d.dir, buckets: []string{demoBucket}}, d.log); err != nil {
+	if d.node, err = startNode(ctx, nodeConfig{dir: d.dir, buckets: []string{demoBucket}, lease: d.settings.lease}, d.log); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.node.close()) }()

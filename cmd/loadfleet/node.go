@@ -22,7 +22,8 @@ import (
 )
 
 // node is the whole fleet in one process: NATS JetStream, an S3 server, a
-// dispatcher and a worker, all on loopback, all data in one directory.
+// dispatcher and a worker, all on loopback, all data in one directory; or only
+// the two servers, for dispatchers and workers in processes of their own.
 type node struct {
 	dir       string
 	nats      *natsserver.Server
@@ -40,12 +41,14 @@ type node struct {
 
 // nodeConfig says where a node lives and listens.
 type nodeConfig struct {
-	dir        string
-	natsPort   int    // 0: any
-	s3Addr     string // "": any
-	buckets    []string
-	dispatcher dispatcher.Config
-	worker     worker.Config
+	dir         string
+	natsPort    int    // 0: any
+	s3Addr      string // "": any
+	buckets     []string
+	lease       time.Duration
+	serversOnly bool
+	dispatcher  dispatcher.Config
+	worker      worker.Config
 }
 
 // startNode starts the parts in the order in which they need each other. What
@@ -80,12 +83,15 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 		return n, err
 	}
 	if n.queue, err = queue.Connect(ctx, queue.Config{
-		URL: n.nats.URL(), Token: n.token, Name: "loadfleet node", Topology: queue.Topology{Replicas: 1},
+		URL: n.nats.URL(), Token: n.token, Name: "loadfleet node", AckWait: cfg.lease, Topology: queue.Topology{Replicas: 1},
 	}, log); err != nil {
 		return n, err
 	}
 	if err := n.queue.Provision(ctx); err != nil {
 		return n, err
+	}
+	if cfg.serversOnly {
+		return n, nil
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -21,6 +22,7 @@ type settings struct {
 	natsCreds string
 	sealKey   string
 	replicas  int
+	lease     time.Duration
 	output    string
 	logLevel  string
 }
@@ -30,6 +32,7 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.StringVar(&s.natsCreds, "nats-creds", "", "NATS credentials file")
 	f.StringVar(&s.sealKey, "seal-key", "", "key that seals destinations' secrets: env:NAME, file:PATH or the key; several keys, newest first, one a line")
 	f.IntVar(&s.replicas, "replicas", 1, "copies that JetStream keeps of everything (1, 3 or 5)")
+	f.DurationVar(&s.lease, "lease", time.Minute, "how long a load stays with a process that is not heard of; the same for the whole fleet")
 	f.StringVarP(&s.output, "output", "o", "human", "human or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 }
@@ -51,6 +54,9 @@ func (s *settings) resolve(f *pflag.FlagSet, lookup func(string) (string, bool))
 	}
 	if s.replicas != 1 && s.replicas != 3 && s.replicas != 5 {
 		errs = append(errs, fmt.Errorf("--replicas %d: use 1, 3 or 5", s.replicas))
+	}
+	if s.lease < time.Second {
+		errs = append(errs, fmt.Errorf("--lease %s: use 1s or more", s.lease))
 	}
 	if _, err := zapcore.ParseLevel(s.logLevel); err != nil {
 		errs = append(errs, fmt.Errorf("--log-level %q: use debug, info, warn or error", s.logLevel))
@@ -75,7 +81,7 @@ func (s *settings) json() bool { return s.output == "json" }
 func (s *settings) connect(ctx context.Context, name string, log *zap.Logger) (*queue.Queue, error) {
 	return queue.Connect(ctx, queue.Config{
 		URL: s.natsURL, Credentials: s.natsCreds, Name: "loadfleet " + name,
-		Topology: queue.Topology{Replicas: s.replicas},
+		AckWait: s.lease, Topology: queue.Topology{Replicas: s.replicas},
 	}, log)
 }
 

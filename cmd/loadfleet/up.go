@@ -19,9 +19,11 @@ func (p *program) up() *cobra.Command {
 		Long: `Up runs NATS JetStream, an S3 server, a dispatcher and a worker in one process,
 on loopback, with all data in one directory, until it is interrupted. The file
 env in that directory sets the environment for the other commands and for the
-AWS command line.`,
+AWS command line. With --servers-only it runs NATS and S3, and dispatchers and
+workers are processes of their own.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			cfg.lease = p.settings.lease
 			n, err := startNode(cmd.Context(), cfg, p.logger(p.settings.level()))
 			if err != nil {
 				return fmt.Errorf("up: %w", err)
@@ -54,6 +56,7 @@ Stop it with Ctrl-C: what is in work is finished or given back.
 	f.IntVar(&cfg.natsPort, "nats-port", 4222, "port of NATS on loopback; 0 for any")
 	f.StringVar(&cfg.s3Addr, "s3-addr", "127.0.0.1:9000", "address of the S3 server")
 	f.StringSliceVar(&cfg.buckets, "bucket", []string{"acme"}, "buckets to make")
+	f.BoolVar(&cfg.serversOnly, "servers-only", false, "run NATS and S3 only, no dispatcher and no worker")
 	bindDispatcher(f, &cfg.dispatcher)
 	bindWorker(f, &cfg.worker)
 	return c

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/loadfleet/loadfleet/encoding"
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// Two dispatchers and four workers, each a process of its own on one NATS
+// server, make the objects that one process makes, byte for byte.
+func TestSeveralProcessesSameBytes(t *testing.T) {
+	t.Parallel()
+	_, want := theDemo(t)
+	f := newFleet(t, t.TempDir())
+	f.up("--servers-only", "--bucket", demoBucket)
+	f.applyDemo()
+	extractions := map[string]string{}
+	for _, s := range f.demoSettings() {
+		extractions[s.ID] = s.ID + "-pinned"
+		f.publishDemo(s.ID, extractions[s.ID])
+	}
+	// All is there before they start, so that each finds something to do.
+	var dispatchers, workers []*process
+	for range 2 {
+		dispatchers = append(dispatchers, f.command("dispatcher"))
+	}
+	for range 4 {
+		workers = append(workers, f.command("worker"))
+	}
+	q := f.queue()
+	loads := map[string]int{}
+	for id, extraction := range extractions {
+		f.run("extraction", "watch", extraction, "--workspace", "ws1")
+		a, err := accountFor(t.Context(), q, "ws1", extraction)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oneOutcomeEach(t, a)
+		if a.Rows != 100_000 {
+			t.Errorf("%s: %d rows were loaded, want 100000", id, a.Rows)
+		}
+		for _, o := range a.Outcomes {
+			loads[o.Worker]++
+		}
+	}
+	sameObjects(t, f.objects(), want)
+	for _, p := range dispatchers {
+		f.stop(p)
+		if !strings.Contains(p.err.text(), `"verdict":"dispatched"`) {
+			t.Errorf("dispatcher %d dispatched nothing, want both to work", p.cmd.Process.Pid)
+		}
+	}
+	for _, p := range workers {
+		f.stop(p)
+		if loadsOf(p, loads) == 0 {
+			t.Errorf("worker %d carried out nothing, want all four to work: %v", p.cmd.Process.Pid, loads)
+		}
+	}
+}
+
+// loadsOf is how many outcomes name the process as their worker.
+func loadsOf(p *process, loads map[string]int) int {
+	for worker, n := range loads {
+		if strings.HasSuffix(worker, fmt.Sprintf("-%d", p.cmd.Process.Pid)) {
+			return n
+		}
+	}
+	return 0
+}
+
+// oneOutcomeEach checks that every planned load of an extraction ended in one
+// outcome, and a good one.
+func oneOutcomeEach(t *testing.T, a *account) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, o := range a.Outcomes {
+		if id := messages.LoadID(a.Workspace, a.Extraction, o.Bucket, o.Key); o.Load != id || seen[id] {
+			t.Errorf("%s: an outcome of load %s for key %s (seen before: %t), want one of load %s", a.Extraction, o.Load, o.Key, seen[id], id)
+		}
+		seen[o.Load] = true
+		if o.Result != messages.Loaded {
+			t.Errorf("%s: key %s is %s, want loaded", a.Extraction, o.Key, o.Result)
+		}
+	}
+	if a.Plan == nil || int64(len(seen)) != a.Plan.Loads {
+		t.Errorf("%s: %d outcomes for the plan %+v", a.Extraction, len(seen), a.Plan)
+	}
+}
+
+// The only worker is killed in the middle of its loads, three times, each time
+// with loads in work; its successors end in the same bytes.
+func TestP1KillWorkerSameBytes(t *testing.T) {
+	t.Parallel()
+	_, want := theDemo(t)
+	f := newFleet(t, t.TempDir())
+	f.env["LOADFLEET_LEASE"] = "2s"
+	f.up("--servers-only", "--bucket", demoBucket)
+	f.applyDemo()
+	// Loads with their rows by reference, and many small ones.
+	extractions := []string{"demo-json-gzip", "demo-parquet"}
+	for _, id := range extractions {
+		f.publishDemo(id, id)
+	}
+	dispatcher := f.command("dispatcher")
+	workers := []*process{f.command("worker")}
+	kills := []int{1, 300, 1200}
+
+	q := f.queue()
+	ended, planned, total := map[string]bool{}, 0, int64(-1)
+	plans := map[string]int64{}
+	for event, err := range q.Events(t.Context(), "ws1", "", true) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch event.Kind {
+		case messages.EventFailed:
+			t.Fatalf("extraction %s failed: %+v", event.Extraction, event.Failure)
+		case messages.EventDispatched:
+			plans[event.Extraction] = event.Plan.Loads
+			if planned = len(plans); planned == len(extractions) {
+				total = 0
+				for n := range maps.Values(plans) {
+					total += n
+				}
+			}
+		case messages.EventOutcome:
+			ended[event.Outcome.Load] = true
+		}
+		if len(kills) > 0 && len(ended) >= kills[0] {
+			kills = kills[1:]
+			f.kill(workers[len(workers)-1])
+			workers = append(workers, f.command("worker"))
+		}
+		if int64(len(ended)) == total {
+			break
+		}
+	}
+	if len(kills) > 0 {
+		t.Fatalf("all loads had ended before the kills at %v", kills)
+	}
+	loads, again := map[string]int{}, 0
+	for _, id := range extractions {
+		a, err := accountFor(t.Context(), q, "ws1", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oneOutcomeEach(t, a)
+		for _, o := range a.Outcomes {
+			loads[o.Worker]++
+			if o.Attempts > 1 {
+				again++
+			}
+		}
+	}
+	if again == 0 {
+		t.Error("no load was delivered twice: the kills hit nothing in work")
+	}
+	for _, p := range workers {
+		if loadsOf(p, loads) == 0 {
+			t.Errorf("worker %d carried out nothing, want each to do a part: %v", p.cmd.Process.Pid, loads)
+		}
+	}
+	sameObjects(t, f.objects(), ofFormats(want, encoding.JSONGzip, encoding.Parquet))
+	f.stop(workers[len(workers)-1])
+	f.stop(dispatcher)
+}
+
+// A dispatcher that is asked to stop gives what it has in work back at once:
+// the next one need not wait for its lease to run out.
+func TestStoppedDispatcherGivesBack(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, t.TempDir())
+	f.up("--servers-only", "--bucket", demoBucket)
+	f.applyDemo()
+	f.publishDemo("demo-csv", "stopped")
+	first := f.command("dispatcher")
+	var second *process
+	for event, err := range f.queue().Events(t.Context(), "ws1", "stopped", true) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Kind == messages.EventAccepted && second == nil {
+			f.stop(first)
+			if log := first.err.text(); !strings.Contains(log, `"verdict":"release"`) {
+				t.Errorf("the stopped dispatcher did not give its extraction back:\n%s", log)
+			}
+			second = f.command("dispatcher")
+		}
+		if event.Kind == messages.EventDispatched {
+			if event.Plan.Loads != 90 || event.Plan.Rows != 100_000 {
+				t.Errorf("the plan is %+v, want 90 loads with 100000 rows", *event.Plan)
+			}
+			break
+		}
+	}
+	if err := second.err.await(t.Context(), `"verdict":"dispatched"`); err != nil {
+		t.Errorf("the second dispatcher: %v\n%s", err, second.err.tail())
+	}
+	f.stop(second)
+}
