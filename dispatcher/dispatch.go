@@ -21,63 +21,53 @@ const sliceBytes = 2 << 20
 // dispatch carries out one commit: ARCHITECTURE.md, steps 3 to 8. Run again
 // after a crash at any line it ends in the same loads.
 func (d *Dispatcher) dispatch(ctx context.Context, e *extraction) (messages.Plan, error) {
-	if done, err := d.queue.Dispatched(ctx, e.Workspace, e.Extraction); err != nil {
+	done, err := d.queue.Dispatched(ctx, e.Workspace, e.Extraction)
+	if err != nil {
 		return messages.Plan{}, fmt.Errorf("look for an earlier dispatch: %w", err)
-	} else if done != nil {
-		return *done, d.purge(ctx, e)
 	}
-	if err := d.publish(ctx, e, messages.Event{Kind: messages.EventAccepted}); err != nil {
-		return messages.Plan{}, err
-	}
-	p, err := d.pinPlan(ctx, e)
-	if err != nil {
-		return messages.Plan{}, err
-	}
-	counts, err := d.makeLoads(ctx, e, p)
-	if err != nil {
-		return messages.Plan{}, err
-	}
-	if err := d.publish(ctx, e, messages.Event{Kind: messages.EventDispatched, Plan: &counts}); err != nil {
-		return messages.Plan{}, err
+	if done == nil {
+		counts, err := d.makeLoads(ctx, e)
+		if err != nil {
+			return messages.Plan{}, err
+		}
+		done = &counts
+		if err := d.publish(ctx, e, messages.Event{Kind: messages.EventDispatched, Plan: done}); err != nil {
+			return messages.Plan{}, err
+		}
 	}
 	// Its loads may have ended before this said how many there are.
 	if _, err := d.queue.Complete(ctx, e.Workspace, e.Extraction); err != nil {
-		return messages.Plan{}, fmt.Errorf("complete: %w", err)
+		return *done, fmt.Errorf("complete: %w", err)
 	}
-	return counts, d.purge(ctx, e)
+	if err := d.queue.PurgeRows(ctx, e.Workspace, e.Extraction); err != nil {
+		return *done, fmt.Errorf("purge rows: %w", err)
+	}
+	return *done, nil
 }
 
-func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction, p *plan) (counts messages.Plan, err error) {
-	ps, err := newPartitions(e.commit, p, d.cfg.ScratchDir)
+func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction) (counts messages.Plan, err error) {
+	if err := d.publish(ctx, e, messages.Event{Kind: messages.EventAccepted}); err != nil {
+		return counts, err
+	}
+	p, err := d.pinPlan(ctx, e)
+	if err != nil {
+		return counts, err
+	}
+	ps, err := newPartitions(e.commit, p, d.cfg.scratch())
 	if err != nil {
 		return counts, err
 	}
 	defer func() { err = errors.Join(err, ps.close()) }()
-	located := locate{batches: e.commit.Batches}
-	err = d.read(ctx, e, p, func(rows *encoding.Rows) error {
-		if err := ps.add(rows); err != nil {
-			return located.row(err)
+	if p.Schema != nil {
+		if err := d.gather(ctx, e, p, ps); err != nil {
+			return counts, err
 		}
-		located.before += int64(rows.Len())
-		return ctx.Err()
-	})
-	if err != nil {
-		return counts, err
-	}
-	if located.before != e.commit.Rows {
-		return counts, &ManifestError{Counts: true, Message: fmt.Sprintf(
-			"the batches hold %d rows, and the commit says %d", located.before, e.commit.Rows)}
 	}
 	out := d.queue.Dispatch(ctx, e.Workspace, e.Extraction, p.hash)
 	try := rand.Text()
 	for part, rows := range ps.all() {
-		load := p.load(e, part)
-		payload, err := d.pack(ctx, load, try, rows)
-		if err != nil {
+		if err := d.send(ctx, out, p.load(e, part), try, rows); err != nil {
 			return counts, fmt.Errorf("partition %s: %w", part.key, err)
-		}
-		if err := out.Add(ctx, load, payload); err != nil {
-			return counts, fmt.Errorf("dispatch: %w", err)
 		}
 		counts.Loads++
 		counts.Rows += part.rows
@@ -86,6 +76,45 @@ func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction, p *plan) (cou
 		return counts, fmt.Errorf("dispatch: %w", err)
 	}
 	return counts, nil
+}
+
+// gather reads the whole extraction into its partitions.
+func (d *Dispatcher) gather(ctx context.Context, e *extraction, p *plan, ps *partitions) error {
+	located := locate{batches: e.commit.Batches, date: e.commit.DateColumn, account: e.commit.AccountColumn}
+	err := d.read(ctx, e, p, func(rows *encoding.Rows) error {
+		if err := ps.add(rows); err != nil {
+			return located.row(err)
+		}
+		located.before += int64(rows.Len())
+		return ctx.Err()
+	})
+	if err == nil && located.before != e.commit.Rows {
+		return &ManifestError{Counts: true, Message: fmt.Sprintf(
+			"the batches hold %d rows, and the commit says %d", located.before, e.commit.Rows)}
+	}
+	return err
+}
+
+// send dispatches one load. One that stands already is passed over, its rows
+// unread where they can be.
+func (d *Dispatcher) send(ctx context.Context, out *queue.Dispatch, l *messages.Load, try string, rows iter.Seq2[*encoding.Rows, error]) error {
+	stands, err := out.Pass(ctx, l)
+	if err != nil {
+		return err
+	}
+	if stands {
+		for _, err := range rows { // the walk must go by them
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	payload, err := d.pack(ctx, l, try, rows)
+	if err != nil {
+		return err
+	}
+	return out.Add(ctx, l, payload)
 }
 
 // load describes a partition's load, without its rows.
@@ -169,19 +198,6 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, par
 	return nil, nil
 }
 
-// pieces cuts rows so that each is about size bytes or one row.
-func pieces(rows *encoding.Rows, size int64) []*encoding.Rows {
-	if rows.Size() <= size {
-		return []*encoding.Rows{rows}
-	}
-	n := max(int(size*int64(rows.Len())/rows.Size()), 1)
-	var cut []*encoding.Rows
-	for from := 0; from < rows.Len(); from += n {
-		cut = append(cut, rows.Slice(from, min(from+n, rows.Len())))
-	}
-	return cut
-}
-
 func (d *Dispatcher) publish(ctx context.Context, e *extraction, ev messages.Event) error {
 	ev.Version, ev.Time = messages.Version, time.Now().UTC()
 	ev.Workspace, ev.Extraction = e.Workspace, e.Extraction
@@ -190,13 +206,6 @@ func (d *Dispatcher) publish(ctx context.Context, e *extraction, ev messages.Eve
 	}
 	if err := d.queue.Publish(ctx, ev); err != nil {
 		return fmt.Errorf("event %s: %w", ev.Kind, err)
-	}
-	return nil
-}
-
-func (d *Dispatcher) purge(ctx context.Context, e *extraction) error {
-	if err := d.queue.PurgeRows(ctx, e.Workspace, e.Extraction); err != nil {
-		return fmt.Errorf("purge rows: %w", err)
 	}
 	return nil
 }

@@ -24,14 +24,16 @@ import (
 
 // Config is a dispatcher's settings; its zero value is usable.
 type Config struct {
-	Name         string // in logs and dead letters; default: the host's name and process id
-	Concurrency  int    // extractions read at a time; default 1
-	MemoryBytes  int64  // the budget of all of them together; default 256 MiB
-	ScratchDir   string // for extractions beyond the budget; default: the system's
-	InlineBytes  int    // a load's rows up to this size travel inside it; default 256 KiB
-	MaxAttempts  int    // tries of one commit before its dead letter; default 8
-	RetryDelay   time.Duration
-	MaxBatchSize int64 // unpacked bytes of one batch; default 1 GiB
+	Name         string        // in logs and dead letters; default: the host's name and process id
+	Concurrency  int           // extractions read at a time; default 1
+	MemoryBytes  int64         // the budget of all of them together; default 256 MiB
+	ScratchDir   string        // for extractions beyond the budget; default: the system's
+	InlineBytes  int           // a load's rows up to this size travel inside it; default 256 KiB
+	MaxAttempts  int           // failed tries of one commit here before its dead letter; default 8
+	RetryDelay   time.Duration // before the second try; doubles up to a minute; default 1 s
+	HoldDelay    time.Duration // between looks at a destination that is held; default 30 s
+	Grace        time.Duration // given to extractions in work at a stop; default 20 s
+	MaxBatchSize int64         // unpacked bytes of one batch; default 1 GiB
 }
 
 func (c Config) withDefaults() Config {
@@ -58,6 +60,12 @@ func (c Config) withDefaults() Config {
 	if c.RetryDelay <= 0 {
 		c.RetryDelay = time.Second
 	}
+	if c.HoldDelay <= 0 {
+		c.HoldDelay = 30 * time.Second
+	}
+	if c.Grace <= 0 {
+		c.Grace = 20 * time.Second
+	}
 	if c.MaxBatchSize <= 0 {
 		c.MaxBatchSize = 1 << 30
 	}
@@ -65,14 +73,22 @@ func (c Config) withDefaults() Config {
 }
 
 // chunkBytes is how much an extraction may hold in columns at a time. The
-// budget covers four such: the open chunk, the gathered copy of the last one,
-// and as much again for what the garbage collector has not yet taken back.
+// budget covers four such: the chunk, its gathered copy, and as much again for
+// what the garbage collector has not yet taken back. A walk over what was
+// spilled holds less (see scratch).
 func (c Config) chunkBytes() int64 {
 	return max(c.MemoryBytes/int64(4*c.Concurrency), 1<<20)
 }
 
-// ErrStopped is the cause with which the extraction in work is cancelled at a stop.
-var ErrStopped = errors.New("dispatcher: stopped before the extraction was dispatched")
+// scratch is where an extraction beyond its chunk goes: with three levels of
+// runs, which hold 4096 chunks, a walk reads half a chunk at a time.
+func (c Config) scratch() scratch {
+	return scratch{dir: c.ScratchDir, blockBytes: min(max(c.chunkBytes()/128, 16<<10), 1<<20)}
+}
+
+// ErrStopped is the cause of an extraction's context when its dispatcher was
+// stopped and the grace is over.
+var ErrStopped = errors.New("dispatcher stopped")
 
 // Dispatcher takes commits from the queue until its context ends.
 type Dispatcher struct {
@@ -80,33 +96,44 @@ type Dispatcher struct {
 	keyring *destination.Keyring
 	cfg     Config
 	log     *zap.Logger
+
+	mu    sync.Mutex
+	tries map[string]int // by the commit's subject: tries of it that failed here
 }
 
 // New makes a dispatcher on a provisioned queue. The keyring opens stored
 // destinations; a dispatcher reads no secret from them.
 func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *Dispatcher {
-	return &Dispatcher{queue: q, keyring: k, cfg: cfg.withDefaults(), log: log}
+	return &Dispatcher{queue: q, keyring: k, cfg: cfg.withDefaults(), log: log, tries: map[string]int{}}
 }
 
-// Run dispatches until ctx is done. What is in work then is given back, and
-// another dispatcher, or the next start of this one, carries it on. It returns
-// nil on such a stop, else what made it impossible to go on.
+// Run dispatches until ctx is done. What is in work then has the grace to end;
+// after it the rest is given back, and another dispatcher, or the next start of
+// this one, carries it on. It returns nil on such a stop, else what made it
+// impossible to go on.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	commits, err := d.queue.Commits(ctx)
 	if err != nil {
 		return fmt.Errorf("dispatcher: %w", err)
 	}
 	defer commits.Close()
+	// hard ends when the grace is over.
+	hard, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stopping := context.AfterFunc(ctx, func() {
+		time.AfterFunc(d.cfg.Grace, func() { cancel(ErrStopped) })
+	})
+	defer stopping()
 	var wg sync.WaitGroup
 	errs := make([]error, d.cfg.Concurrency)
 	for i := range d.cfg.Concurrency {
-		wg.Go(func() { errs[i] = d.take(ctx, commits) })
+		wg.Go(func() { errs[i] = d.take(ctx, hard, commits) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-func (d *Dispatcher) take(ctx context.Context, commits *queue.Commits) error {
+func (d *Dispatcher) take(ctx, hard context.Context, commits *queue.Commits) error {
 	for {
 		delivery, err := commits.Next(ctx)
 		if ctx.Err() != nil && delivery == nil {
@@ -115,6 +142,10 @@ func (d *Dispatcher) take(ctx context.Context, commits *queue.Commits) error {
 		if err != nil {
 			return fmt.Errorf("dispatcher: next commit: %w", err)
 		}
-		d.handle(ctx, delivery)
+		work, cancel := context.WithCancelCause(delivery.Context())
+		stop := context.AfterFunc(hard, func() { cancel(context.Cause(hard)) })
+		d.handle(work, delivery)
+		stop()
+		cancel(nil)
 	}
 }

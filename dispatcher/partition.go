@@ -36,18 +36,18 @@ type partitions struct {
 	byKey map[string]int32
 	list  []*partition // by group id
 
+	chunks  int
 	held    []*encoding.Rows // by group id: the first chunk, until a second one comes
-	scratch *scratch
-	dir     string
+	scratch scratch
 }
 
-func newPartitions(c *messages.Commit, p *plan, scratchDir string) (*partitions, error) {
+func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, error) {
 	naming, err := p.naming()
 	if err != nil {
 		return nil, fmt.Errorf("pinned templates: %w", err)
 	}
 	ps := &partitions{
-		plan: p, naming: naming, date: -1, account: -1, dir: scratchDir,
+		plan: p, naming: naming, date: -1, account: -1, scratch: onDisk,
 		byKey: map[string]int32{},
 		names: destination.Names{
 			WorkspaceID: c.WorkspaceID, WorkspaceTitle: c.WorkspaceTitle, DataSource: c.DataSource,
@@ -68,6 +68,13 @@ func (ps *partitions) add(rows *encoding.Rows) error {
 	if rows.Len() == 0 {
 		return nil
 	}
+	if ps.held != nil {
+		// Before the second chunk is gathered: only one copy is in memory.
+		if err := ps.spill(ps.held); err != nil {
+			return err
+		}
+		ps.held = nil
+	}
 	group, err := rows.Group(ps.date, ps.account, ps.assign)
 	if err != nil {
 		return err
@@ -78,26 +85,17 @@ func (ps *partitions) add(rows *encoding.Rows) error {
 			ps.list[i].rows += int64(part.Len())
 		}
 	}
-	if ps.held == nil && ps.scratch == nil {
+	if ps.chunks++; ps.chunks == 1 {
 		ps.held = parts
 		return nil
-	}
-	if ps.scratch == nil {
-		if ps.scratch, err = newScratch(ps.dir); err != nil {
-			return err
-		}
-		if err := ps.spill(ps.held); err != nil {
-			return err
-		}
-		ps.held = nil
 	}
 	return ps.spill(parts)
 }
 
 // errUndated and errNoAccount say why a row belongs nowhere.
 var (
-	errUndated = errors.New("the row has no date: give every row one, or let the destination date such rows by the load (undated_rows: load_date)")
-	errNoAcct  = errors.New("the row has no account: give every row one, or do not load by account")
+	errUndated   = errors.New("the row has no date: give every row one, or let the destination date such rows by the load (undated_rows: load_date)")
+	errNoAccount = errors.New("the row has no account: give every row one, or do not load by account")
 )
 
 // assign finds the partition of a (day, account) pair.
@@ -106,7 +104,7 @@ func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount 
 		return 0, errUndated
 	}
 	if ps.account >= 0 && (!hasAccount || account == "") {
-		return 0, errNoAcct
+		return 0, errNoAccount
 	}
 	if ps.date < 0 || !hasDay {
 		day = int32(ps.plan.Time.Unix() / 86400)
@@ -142,15 +140,12 @@ func (ps *partitions) order() []int32 {
 }
 
 func (ps *partitions) spill(parts []*encoding.Rows) error {
-	run := ps.scratch.newRun()
-	for _, id := range ps.order() {
-		if int(id) < len(parts) && parts[id] != nil {
-			if err := run.add(id, parts[id]); err != nil {
-				return err
-			}
+	return ps.scratch.spill(ps.order(), func(group int32) *encoding.Rows {
+		if int(group) < len(parts) {
+			return parts[group]
 		}
-	}
-	return run.close()
+		return nil
+	})
 }
 
 // all walks the partitions in key order, each with its rows in the order in
@@ -158,13 +153,9 @@ func (ps *partitions) spill(parts []*encoding.Rows) error {
 func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[*encoding.Rows, error]] {
 	return func(yield func(*partition, iter.Seq2[*encoding.Rows, error]) bool) {
 		for _, id := range ps.order() {
-			rows := func(yield func(*encoding.Rows, error) bool) {
-				if ps.scratch == nil {
-					yield(ps.held[id], nil)
-					ps.held[id] = nil
-					return
-				}
-				ps.scratch.rows(id)(yield)
+			rows := ps.scratch.rows(id)
+			if ps.held != nil {
+				rows = func(yield func(*encoding.Rows, error) bool) { yield(ps.held[id], nil) }
 			}
 			if !yield(ps.list[id], rows) {
 				return
@@ -173,12 +164,7 @@ func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[*encoding.Rows, erro
 	}
 }
 
-// close removes the scratch.
-func (ps *partitions) close() error {
-	if ps.scratch == nil {
-		return nil
-	}
-	return ps.scratch.close()
-}
+// close gives the scratch back.
+func (ps *partitions) close() error { return ps.scratch.close() }
 
 func (p *plan) dateByLoad() bool { return p.Undated == destination.DateByLoad }

@@ -29,8 +29,8 @@ type plan struct {
 	By       destination.PartitionBy `json:"partition_by"`
 	Account  bool                    `json:"load_by_account"`
 	Undated  destination.UndatedRows `json:"undated_rows"`
-	Schema   *encoding.Schema        `json:"schema"`
-	Time     time.Time               `json:"time"` // "today" and the time of the load
+	Schema   *encoding.Schema        `json:"schema,omitempty"` // nil: there are no rows
+	Time     time.Time               `json:"time"`             // "today" and the time of the load
 
 	hash string // of the plan as it is pinned
 }
@@ -72,8 +72,10 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*plan, error)
 			return nil, err
 		}
 	}
-	if err := checkColumns(e.commit, schema, s.LoadByAccount); err != nil {
-		return nil, err
+	if schema != nil {
+		if err := checkColumns(e.commit, schema, s.LoadByAccount); err != nil {
+			return nil, err
+		}
 	}
 	format, separator, compression := s.File()
 	return &plan{
@@ -84,7 +86,8 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*plan, error)
 	}, nil
 }
 
-// settings finds the destination and refuses it to a workspace that may not use it.
+// settings finds the destination, refuses it to a workspace that may not use it,
+// and holds the extraction while no loads may flow there.
 func (d *Dispatcher) settings(ctx context.Context, e *extraction) (*destination.Settings, error) {
 	id := e.commit.Destination
 	stored, err := d.queue.Destinations().Get(ctx, id)
@@ -100,6 +103,12 @@ func (d *Dispatcher) settings(ctx context.Context, e *extraction) (*destination.
 	}
 	if !s.Admits(e.Workspace) {
 		return nil, unknownDestination(id)
+	}
+	switch {
+	case s.Paused:
+		return nil, &heldError{destination: id, why: "is paused"}
+	case s.NeedsApproval() && !s.Approved:
+		return nil, &heldError{destination: id, why: "waits for an operator's approval"}
 	}
 	return s, nil
 }

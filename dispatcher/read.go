@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,10 +24,6 @@ type extraction struct {
 // maxRowBytes bounds one row, so that a slice of one row fits a message.
 const maxRowBytes = 4 << 20
 
-// earlyBytes bounds the batches that are held because an earlier one, which
-// its extractor had to publish again, stands behind them.
-const earlyBytes = 64 << 20
-
 // batches walks the batches that the commit names, in order and each once, and
 // checks each body against the manifest. What the commit does not name is
 // passed over, and so is a batch whose body is another than the manifest's: an
@@ -34,71 +31,65 @@ const earlyBytes = 64 << 20
 // *ManifestError when one is not there.
 func (d *Dispatcher) batches(ctx context.Context, e *extraction, each func(messages.Batch) error) error {
 	var (
-		next   = 1
-		early  = map[int]messages.Batch{}
-		held   int
 		others = map[int]string{} // ordinal to the hash of a body that is not the committed one
-		broken error              // of a message that is no batch
+		broken = map[int]error{}  // ordinal (0: unknown) to why a message is no batch
+		next   = 1
 	)
-	for b, err := range d.queue.Batches(ctx, e.Workspace, e.Extraction) {
+	committed := func(b messages.Batch) bool {
+		if b.Ordinal > len(e.commit.Batches) {
+			return false
+		}
+		sum := sha256.Sum256(b.Body)
+		got := hex.EncodeToString(sum[:])
+		if got != e.commit.Batches[b.Ordinal-1].SHA256 {
+			others[b.Ordinal] = got
+			return false
+		}
+		return true
+	}
+	for b, err := range d.queue.Batches(ctx, e.Workspace, e.Extraction, committed) {
 		var wire *messages.BatchError
 		if errors.As(err, &wire) {
-			broken = err
+			broken[wire.Ordinal] = err
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("read batches: %w", err)
 		}
-		if _, twice := early[b.Ordinal]; twice || b.Ordinal < next || b.Ordinal > len(e.commit.Batches) {
-			continue
+		if b.Ordinal != next {
+			break // a gap, and all others have been seen
 		}
-		sum := sha256.Sum256(b.Body)
-		if got := hex.EncodeToString(sum[:]); got != e.commit.Batches[b.Ordinal-1].SHA256 {
-			others[b.Ordinal] = got
-			continue
+		if err := each(b); err != nil {
+			return err
 		}
-		early[b.Ordinal] = b
-		held += len(b.Body)
-		for {
-			b, here := early[next]
-			if !here {
-				break
-			}
-			delete(early, next)
-			held -= len(b.Body)
-			if err := each(b); err != nil {
-				return err
-			}
-			next++
-		}
-		if held > earlyBytes {
-			break
-		}
+		next++
 	}
 	if next > len(e.commit.Batches) {
 		return nil
 	}
 	subject := messages.RowsSubject(e.Workspace, e.Extraction)
-	switch got, differs := others[next]; {
-	case differs:
+	if got, differs := others[next]; differs {
 		return &ManifestError{Batch: next, Message: fmt.Sprintf(
 			"batch %d on %s has the SHA-256 %s, and the commit says %s: it is not the batch that was committed",
 			next, subject, got, e.commit.Batches[next-1].SHA256)}
-	case broken != nil:
-		return broken
+	}
+	if err := cmp.Or(broken[next], broken[0]); err != nil {
+		return err
 	}
 	return &ManifestError{Batch: next, Missing: true, Message: fmt.Sprintf(
 		"batch %d of %d is not on %s: publish every batch there, and wait for its acknowledgement, before the commit",
 		next, len(e.commit.Batches), subject)}
 }
 
-// read decodes the whole extraction and hands on its chunks.
+// read decodes the whole extraction and hands on its chunks, of which emit must
+// keep nothing.
 func (d *Dispatcher) read(ctx context.Context, e *extraction, p *plan, emit func(*encoding.Rows) error) error {
 	opts := encoding.DecodeOptions{
 		UnknownColumns: e.commit.UnknownColumns == messages.IgnoreUnknown,
 		ChunkBytes:     d.cfg.chunkBytes(),
 		MaxBatchBytes:  d.cfg.MaxBatchSize,
 		MaxRowBytes:    maxRowBytes,
+		Recycle:        true,
 	}
 	if p.dateByLoad() {
 		opts.LenientColumn = e.commit.DateColumn
@@ -121,7 +112,8 @@ func (d *Dispatcher) read(ctx context.Context, e *extraction, p *plan, emit func
 	return decoder.Flush()
 }
 
-// infer reads the whole extraction once for its schema.
+// infer reads the whole extraction once for its schema: nil when it has no rows
+// to infer one from.
 func (d *Dispatcher) infer(ctx context.Context, e *extraction) (*encoding.Schema, error) {
 	in := encoding.NewInferrer()
 	err := d.batches(ctx, e, func(b messages.Batch) error {
@@ -131,6 +123,9 @@ func (d *Dispatcher) infer(ctx context.Context, e *extraction) (*encoding.Schema
 		return nil, err
 	}
 	s, err := in.Schema()
+	if err != nil && e.commit.Rows == 0 {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, &rejection{messages.Failure{
 			Reason:  messages.ReasonInvalidCommit,

@@ -31,6 +31,11 @@ type rejection struct{ messages.Failure }
 
 func (r *rejection) Error() string { return r.Message }
 
+// heldError says that no loads may flow to the destination for now.
+type heldError struct{ destination, why string }
+
+func (e *heldError) Error() string { return "destination " + e.destination + " " + e.why }
+
 func unknownDestination(id string) error {
 	return &rejection{messages.Failure{
 		Reason:  messages.ReasonUnknownDestination,
@@ -41,8 +46,9 @@ func unknownDestination(id string) error {
 
 // locate turns a row of a chunk into a row of a batch.
 type locate struct {
-	batches []messages.BatchManifest
-	before  int64 // rows of earlier chunks
+	batches       []messages.BatchManifest
+	date, account string // columns
+	before        int64  // rows of earlier chunks
 }
 
 func (l *locate) row(err error) error {
@@ -51,9 +57,15 @@ func (l *locate) row(err error) error {
 		return err
 	}
 	at := *row
+	switch {
+	case errors.Is(err, errUndated):
+		at.Column = l.date
+	case errors.Is(err, errNoAccount):
+		at.Column = l.account
+	}
 	n := l.before + row.Row
 	for i, b := range l.batches {
-		if n <= b.Rows {
+		if n <= b.Rows || i == len(l.batches)-1 {
 			at.Batch, at.Row = i+1, n
 			break
 		}
@@ -68,17 +80,19 @@ type decision uint8
 const (
 	retry   decision = iota // try again later
 	reject                  // dead letter, and the event failed
+	hold                    // give back until the destination takes loads; no try counts
 	release                 // give back: our own stop, or the lease is lost
 )
 
-// verdict judges why a commit could not be dispatched. What is not known to
-// be the input's fault is retried.
+// verdict judges why a commit could not be dispatched, by type and by cause.
+// What is not known to be the input's fault is retried.
 func verdict(ctx context.Context, err error) (decision, messages.Failure) {
-	if cause := context.Cause(ctx); cause != nil {
-		return release, messages.Failure{Message: cause.Error()}
+	f := messages.Failure{Message: err.Error(), Reason: messages.ReasonExhausted}
+	if context.Cause(ctx) != nil {
+		return release, f
 	}
-	f := messages.Failure{Message: err.Error()}
 	var (
+		held     *heldError
 		rejected *rejection
 		commit   *messages.CommitError
 		wire     *messages.BatchError
@@ -87,7 +101,12 @@ func verdict(ctx context.Context, err error) (decision, messages.Failure) {
 		batch    *encoding.BatchError
 		key      *destination.KeyError
 	)
+	if errors.As(err, &row) {
+		f.Batch, f.Row, f.Column, f.Value = row.Batch, row.Row, row.Column, row.Value
+	}
 	switch {
+	case errors.As(err, &held):
+		return hold, f
 	case errors.Is(err, messages.ErrNewer):
 		return retry, f // a newer dispatcher may be at work beside this one
 	case errors.As(err, &rejected):
@@ -98,8 +117,8 @@ func verdict(ctx context.Context, err error) (decision, messages.Failure) {
 		return reject, wire.Failure()
 	case errors.As(err, &key):
 		f.Reason = messages.ReasonKey
-	case errors.As(err, &row):
-		f.Reason, f.Batch, f.Row, f.Column, f.Value = messages.ReasonBadRow, row.Batch, row.Row, row.Column, row.Value
+	case row != nil:
+		f.Reason = messages.ReasonBadRow
 	case errors.As(err, &batch):
 		f.Reason, f.Batch = messages.ReasonUndecodable, batch.Batch
 	case errors.As(err, &manifest):
@@ -108,9 +127,8 @@ func verdict(ctx context.Context, err error) (decision, messages.Failure) {
 			f.Reason = messages.ReasonCount
 		}
 	case errors.Is(err, queue.ErrPlanDiffers):
-		f.Reason = messages.ReasonExhausted
+		// No try can mend it; what it was meanwhile dispatched as stands.
 	default:
-		f.Reason = messages.ReasonExhausted
 		return retry, f
 	}
 	f.Remedy = f.Reason.Remedy()
@@ -121,61 +139,58 @@ func verdict(ctx context.Context, err error) (decision, messages.Failure) {
 // looked at again: they may have been published beside it.
 const missingTries = 3
 
+// settleTime bounds how long the queue may take to take an answer. Without
+// one the commit comes again when its lease ends.
+const settleTime = 30 * time.Second
+
 // handle carries out one delivery and settles it, logging one line at its end.
 func (d *Dispatcher) handle(ctx context.Context, delivery *queue.CommitDelivery) {
 	started := time.Now()
-	work, cancel := context.WithCancelCause(delivery.Context())
-	defer cancel(nil)
-	defer context.AfterFunc(ctx, func() { cancel(ErrStopped) })()
-	ctx = context.WithoutCancel(ctx) // the delivery is settled all the same
 	e := &extraction{Workspace: delivery.Workspace, Extraction: delivery.Extraction, at: delivery.At}
+	fields := []zap.Field{
+		zap.String("extraction", e.Extraction), zap.String("workspace", e.Workspace), zap.Int("attempt", delivery.Attempt),
+	}
 	var counts messages.Plan
 	commit, err := messages.ParseCommit(delivery.Subject, delivery.Body)
 	if err == nil {
 		e.commit = &commit
-		counts, err = d.dispatch(work, e)
+		fields = append(fields, zap.String("destination", commit.Destination))
+		counts, err = d.dispatch(ctx, e)
 	}
-	settled, failure := "dispatched", messages.Failure{}
-	var settle error
-	if err == nil {
-		settle = delivery.Done(ctx)
-	} else {
-		var what decision
-		what, failure = verdict(work, err)
-		var manifest *ManifestError
-		if errors.As(err, &manifest) && manifest.Missing && delivery.Attempt < missingTries {
-			what = retry
-		}
-		settled, settle = d.settle(ctx, delivery, e, what, failure)
-	}
-	fields := []zap.Field{
-		zap.String("extraction", e.Extraction), zap.String("workspace", e.Workspace),
-		zap.Int("attempt", delivery.Attempt), zap.Int64("loads", counts.Loads), zap.Int64("rows", counts.Rows),
-		zap.Duration("took", time.Since(started)), zap.String("verdict", settled),
-	}
-	if e.commit != nil {
-		fields = append(fields, zap.String("destination", e.commit.Destination))
-	}
+	settled, settle := d.settle(ctx, delivery, e, err)
+	fields = append(fields, zap.Int64("loads", counts.Loads), zap.Int64("rows", counts.Rows),
+		zap.Duration("took", time.Since(started)), zap.String("verdict", settled))
 	if err = errors.Join(err, settle); err != nil {
-		d.log.Warn("extraction", append(fields, zap.String("reason", string(failure.Reason)), zap.Error(err))...)
+		d.log.Warn("extraction", append(fields, zap.Error(err))...)
 		return
 	}
 	d.log.Info("extraction", fields...)
 }
 
-// settle does with a delivery what was decided, once.
-func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery, e *extraction, what decision, f messages.Failure) (string, error) {
-	if what == retry && delivery.Attempt >= d.cfg.MaxAttempts {
-		what = reject
-		f.Reason = cmp.Or(f.Reason, messages.ReasonExhausted)
-		f.Remedy = f.Reason.Remedy()
+// settle answers a delivery, once, and says how.
+func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery, e *extraction, err error) (string, error) {
+	answer, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), settleTime, queue.ErrLeaseLost)
+	defer cancel()
+	if err == nil {
+		d.forget(delivery.Subject)
+		return "dispatched", delivery.Done(answer)
 	}
+	what, f := verdict(ctx, err)
 	switch what {
 	case release:
-		return "release", delivery.Release(ctx)
-	case retry:
-		return "retry", delivery.Retry(ctx, backoff(d.cfg.RetryDelay, delivery.Attempt))
+		return "release", delivery.Release(answer)
+	case hold:
+		return "hold", delivery.Retry(answer, d.cfg.HoldDelay/2+rand.N(d.cfg.HoldDelay))
 	}
+	tries := d.failed(delivery.Subject)
+	var manifest *ManifestError
+	again := what == retry && tries < d.cfg.MaxAttempts ||
+		errors.As(err, &manifest) && manifest.Missing && tries < missingTries
+	if again {
+		return "retry", delivery.Retry(answer, backoff(d.cfg.RetryDelay, tries))
+	}
+	d.forget(delivery.Subject)
+	f.Remedy = cmp.Or(f.Remedy, f.Reason.Remedy())
 	now := time.Now().UTC()
 	letter := messages.DeadLetter{
 		Failure: f, Time: now,
@@ -184,12 +199,34 @@ func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery,
 	if e.commit != nil {
 		letter.Destination = e.commit.Destination
 	}
-	return "reject", delivery.DeadLetter(ctx, letter)
+	return "reject", delivery.DeadLetter(answer, letter)
+}
+
+// maxTries bounds the commits whose tries are remembered: some are settled by
+// another dispatcher, and this one never hears of them again.
+const maxTries = 10000
+
+// failed counts a failed try. The server's count of deliveries would not do:
+// it counts what was held and released as well.
+func (d *Dispatcher) failed(subject string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.tries) >= maxTries {
+		clear(d.tries)
+	}
+	d.tries[subject]++
+	return d.tries[subject]
+}
+
+func (d *Dispatcher) forget(subject string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.tries, subject)
 }
 
 // backoff doubles from base up to a minute, with jitter so that what failed
 // together does not come back together.
-func backoff(base time.Duration, attempt int) time.Duration {
-	delay := min(base<<min(attempt-1, 10), time.Minute)
+func backoff(base time.Duration, try int) time.Duration {
+	delay := min(base<<min(try-1, 10), time.Minute)
 	return delay/2 + rand.N(delay/2+1)
 }

@@ -69,7 +69,7 @@ func BenchmarkPublishAndRead1MB(b *testing.B) {
 	b.Run("read", func(b *testing.B) {
 		b.SetBytes(batches * int64(len(body)))
 		for b.Loop() {
-			for _, err := range f.Batches(ctx, "ws", extraction) {
+			for _, err := range f.Batches(ctx, "ws", extraction, nil) {
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -134,6 +134,53 @@ func TestDispatchOtherPlan(t *testing.T) {
 	}
 }
 
+// Another program, or the same one with other limits, packs the same loads
+// into other payloads and would cut the chunks elsewhere.
+func TestP2DispatchPackedOtherwise(t *testing.T) {
+	t.Parallel()
+	const n = 7
+	f := queuetest.Start(t)
+	ctx := within(t, 20*time.Second)
+	add := func(d *queue.Dispatch, loads, size int) {
+		for i := range loads {
+			load, _ := loadOf("ws", "e", i, messages.Fresh)
+			if err := d.Add(ctx, load, make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	interrupted := f.Dispatch(ctx, "ws", "e", "plan")
+	add(interrupted, 5, 3<<20) // two chunks of two go out
+	late := f.Dispatch(ctx, "ws", "e", "plan")
+	if stands, err := late.Pass(ctx, must(loadOf("ws", "e", 0, messages.Fresh))); !stands || err != nil {
+		t.Fatalf("load 0: got %v, %v, want that it stands", stands, err)
+	}
+	again := f.Connect(t).Dispatch(ctx, "ws", "e", "plan")
+	add(again, n, 10)
+	if err := again.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if again.Passed() != 2 || again.Chunks() != 3 {
+		t.Errorf("second dispatch: got %d passed of %d, want 2 of 3", again.Passed(), again.Chunks())
+	}
+	// The interrupted one comes back to life with a chunk that was cut
+	// otherwise and stands by now.
+	for i := 5; i < n; i++ {
+		load, _ := loadOf("ws", "e", i, messages.Fresh)
+		if err := interrupted.Add(ctx, load, make([]byte, 3<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := interrupted.Close(ctx); err != nil || interrupted.Passed() != 1 {
+		t.Errorf("interrupted dispatch: got %v, %d passed, want nil, 1", err, interrupted.Passed())
+	}
+	if left := loadsLeft(t, f.Queue); left != n {
+		t.Errorf("loads: got %d, want %d", left, n)
+	}
+}
+
+func must(load *messages.Load, _ []byte) *messages.Load { return load }
+
 func TestDispatchCutsByBytes(t *testing.T) {
 	t.Parallel()
 	f := queuetest.Start(t)

@@ -158,7 +158,7 @@ func TestWalk(t *testing.T) {
 		t.Errorf("manifest: got %d rows in %d batches, want 3 in 3", parsed.Rows, len(parsed.Batches))
 	}
 	var ordinals []int
-	for batch, err := range f.Batches(ctx, "ws", "e1") {
+	for batch, err := range f.Batches(ctx, "ws", "e1", nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func TestWalk(t *testing.T) {
 	if err := commit.Done(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for batch, err := range f.Batches(ctx, "ws", "e1") {
+	for batch, err := range f.Batches(ctx, "ws", "e1", nil) {
 		t.Errorf("after purge: got batch %+v, error %v", batch, err)
 	}
 
