@@ -178,13 +178,14 @@ func TestParkLimit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	l := r.publish(spec{change: func(l *messages.Load) { l.Bucket = "acme-missing" }})
-	r.start(func(c *worker.Config) { c.ParkLimit, c.ParkDelay = 200*time.Millisecond, 10*time.Millisecond })
+	stop := r.start(func(c *worker.Config) { c.ParkLimit = time.Nanosecond })
 	got := r.outcome(l)
 	if got.Result != messages.DeadLettered || got.Failure.Reason != messages.ReasonDestination || !strings.Contains(got.Failure.Remedy, "bucket") {
 		t.Errorf("outcome: got %+v of %+v, want it dead-lettered for its destination", got, got.Failure)
 	}
-	if n := r.log.verdicts()["park"]; n < 2 {
-		t.Errorf("parked %d times, want it more than once", n)
+	stop()
+	if v := r.log.verdicts(); v["park"] != 1 || v["reject"] != 1 {
+		t.Errorf("verdicts: got %v, want it parked at the first refusal and rejected at the second", v)
 	}
 }
 

@@ -86,12 +86,13 @@ func bucketName(n int) string { return fmt.Sprintf("acme-%d", n) }
 // destination "acme" that leads there.
 type rig struct {
 	*queuetest.Fixture
-	t       testing.TB
-	proxy   *storagetest.Proxy
-	bucket  string
-	direct  *storage.Store // past the proxy: the truth
-	keyring *destination.Keyring
-	log     *logbook
+	t        testing.TB
+	proxy    *storagetest.Proxy
+	endpoint string // the proxy's
+	bucket   string
+	direct   *storage.Store // past the proxy: the truth
+	keyring  *destination.Keyring
+	log      *logbook
 }
 
 func newRig(t *testing.T, changes ...func(*queue.Config)) *rig {
@@ -104,6 +105,7 @@ func newRig(t *testing.T, changes ...func(*queue.Config)) *rig {
 	if r.keyring, err = destination.NewKeyring(destination.NewSealKey()); err != nil {
 		t.Fatal(err)
 	}
+	r.endpoint = r.proxy.Endpoint()
 	r.direct = r.store(server.Endpoint())
 	r.apply(nil)
 	return r
@@ -148,7 +150,7 @@ separator: comma
 partition_by: day
 load_by_account: false
 encryption: none
-`, rootKey, rootSecret, region, r.bucket, r.proxy.Endpoint(), workspace)
+`, rootKey, rootSecret, region, r.bucket, r.endpoint, workspace)
 	s, err := destination.Parse([]byte(doc), destination.OSResolver())
 	if err != nil {
 		r.t.Fatal(err)

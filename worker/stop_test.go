@@ -52,7 +52,7 @@ func TestStopWithinGrace(t *testing.T) {
 	}
 	r.proxy.Await(within(t, 10*time.Second), t, storagetest.PutObject, 1)
 	stop()
-	if left := goroutines(t, "loadfleet/worker.(*", "loadfleet/storage.(*", "queue.(*puller)"); left != "" {
+	if left := goroutines(t, "loadfleet/worker.(*", "loadfleet/storage.(*"); left != "" {
 		t.Errorf("goroutines left behind:\n%s", left)
 	}
 	r.expect(l, content)
@@ -136,7 +136,7 @@ func TestLeaseLost(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *queue.Config) { c.AckWait, c.RequestTimeout = time.Second, 500*time.Millisecond })
 	r.proxy.Inject(storagetest.PutObject, storagetest.AnswersTooLate, storagetest.Always)
-	r.start()
+	stop := r.start()
 	content := rows(t, "e", 20)
 	l := r.publish(spec{rows: content})
 	r.proxy.Await(within(t, 10*time.Second), t, storagetest.PutObject, 1)
@@ -151,6 +151,7 @@ func TestLeaseLost(t *testing.T) {
 	if got := r.outcome(l); got.Result != messages.Loaded || got.Attempts != 1 {
 		t.Errorf("outcome: got %+v, want it loaded at the first attempt", got)
 	}
+	stop()
 	if v := r.log.verdicts(); v["release"] != 1 || v["loaded"] != 1 || len(v) != 2 {
 		t.Errorf("verdicts: got %v, want one release and one loaded", v)
 	}

@@ -5,7 +5,7 @@
 // to the queue, that an object is only ever replaced by a newer generation, and
 // that a load which fails takes nothing else down. What an error means is
 // decided in verdict.go and nowhere else. ARCHITECTURE.md, "The life of a
-// load", steps 9 to 14, is this package.
+// load", steps 9 to 15, is this package.
 package worker
 
 import (
