@@ -10,6 +10,7 @@ import (
 
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage/storagetest"
 	"github.com/loadfleet/loadfleet/worker"
 )
@@ -30,11 +31,7 @@ func TestP5Formats(t *testing.T) {
 			t.Run(string(format)+" "+test.name, func(t *testing.T) {
 				before := len(r.proxy.Requests(storagetest.CreateUpload))
 				l := r.publish(spec{
-					extraction: "e-" + strings.ReplaceAll(string(format), "+", "-") + "-" + test.name, format: format, rows: test.rows, slices: test.slices,
-					change: func(l *messages.Load) {
-						l.Key = test.name + "/" + l.Key
-						l.ID = messages.LoadID(l.Workspace, l.Extraction, l.Bucket, l.Key)
-					},
+					name: string(format) + " " + test.name, format: format, rows: test.rows, slices: test.slices,
 				})
 				got := r.outcome(l)
 				stored := r.expect(l, test.rows)
@@ -62,6 +59,8 @@ func TestP5Formats(t *testing.T) {
 // TestP11RejectsBadLoads gives the worker loads that no retry can mend.
 func TestP11RejectsBadLoads(t *testing.T) {
 	t.Parallel()
+	r := newRig(t)
+	stop := r.start()
 	const good = `{"day":"2024-06-18","account":"acct-1"}` + "\n"
 	for _, test := range []struct {
 		name   string
@@ -84,30 +83,29 @@ func TestP11RejectsBadLoads(t *testing.T) {
 		{name: "codec of a newer dispatcher", spec: spec{format: encoding.Parquet, change: func(l *messages.Load) { l.File.Compression = "brotli" }}, reason: messages.ReasonUndecodable, says: `unknown compression "brotli"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			l := r.publish(test.spec)
+			test.spec.name = test.name
+			l, payload := r.load(test.spec)
 			if test.gone {
 				if err := r.PurgeSlices(t.Context(), l.Slices[0]); err != nil {
 					t.Fatal(err)
 				}
 			}
-			stop := r.start()
+			r.send(l, payload, l.Extraction)
 			got := r.outcome(l)
-			stop()
 			if got.Result != messages.DeadLettered || got.Attempts != 1 || got.Failure.Reason != test.reason || !strings.Contains(got.Failure.Message, test.says) || got.Failure.Remedy == "" {
 				t.Errorf("outcome: got %+v of %+v, want it dead-lettered at once, %s, saying %q", got, got.Failure, test.reason, test.says)
 			}
-			if dead := r.deadLetters(); len(dead) != 1 || dead[0].ID != l.ID || dead[0].Failure.Reason != test.reason {
+			if dead := r.deadLetters(queue.DeadLetterFilter{ID: l.ID}); len(dead) != 1 || dead[0].Failure.Reason != test.reason {
 				t.Errorf("dead letters: got %+v, want one of %s", dead, l.ID)
 			}
-			if n := len(r.proxy.Requests(storagetest.AnyOperation)); n != 0 {
-				t.Errorf("requests to the store: got %d, want none", n)
-			}
-			r.expectEmpty()
-			r.expectIdle()
 		})
 	}
+	stop()
+	if n := len(r.proxy.Requests(storagetest.AnyOperation)); n != 0 {
+		t.Errorf("requests to the store: got %d, want none", n)
+	}
+	r.expectEmpty()
+	r.expectIdle()
 }
 
 // TestUnreadableMessages gives the worker messages that are no loads: one
@@ -131,7 +129,7 @@ func TestUnreadableMessages(t *testing.T) {
 	r.log.await(t, 2, "park")
 	stop()
 	reasons := map[string]messages.Reason{}
-	for _, d := range r.deadLetters() {
+	for _, d := range r.deadLetters(queue.DeadLetterFilter{}) {
 		reasons[d.ID] = d.Failure.Reason
 	}
 	want := map[string]messages.Reason{"damaged": messages.ReasonUndecodable, "none": messages.ReasonUndecodable}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage/storagetest"
 	"github.com/loadfleet/loadfleet/worker"
 )
@@ -21,7 +22,9 @@ func TestP3Faults(t *testing.T) {
 		small = 20
 		large = 11_000 // over lookFirst, so that it is looked for
 	)
-	for _, test := range []struct {
+	r := newRig(t)
+	stop := r.start()
+	for i, test := range []struct {
 		fault     storagetest.Fault
 		operation storagetest.Operation
 		times     int
@@ -50,22 +53,20 @@ func TestP3Faults(t *testing.T) {
 		{storagetest.DroppedReply.ButApplied(), storagetest.CompleteUpload, 3, large, 1},
 	} {
 		t.Run(fmt.Sprintf("%s %d times %s", test.operation, test.times, test.fault), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
+			r.proxy.Heal()
 			r.proxy.Inject(test.operation, test.fault, test.times)
 			content := rows(t, "e", test.rows)
-			l := r.publish(spec{rows: content, slices: test.rows / large})
-			stop := r.start()
+			l := r.publish(spec{name: fmt.Sprint("fault ", i), rows: content, slices: test.rows / large})
 			got := r.outcome(l)
-			stop()
 			if got.Result != messages.Loaded || got.Attempts != test.attempts {
 				t.Errorf("outcome: got %s after %d attempts, want loaded after %d; log:\n%s", got.Result, got.Attempts, test.attempts, r.log)
 			}
 			r.expect(l, content)
 			r.expectNoUploads()
-			r.expectIdle()
 		})
 	}
+	stop()
+	r.expectIdle()
 }
 
 // TestExhausted ends in a dead letter that lists every attempt, and its replay
@@ -86,7 +87,7 @@ func TestExhausted(t *testing.T) {
 				t.Errorf("outcome: got %+v of %+v, want it exhausted after 3 attempts", got, got.Failure)
 			}
 			r.log.await(t, 1, "reject")
-			dead := r.deadLetters()
+			dead := r.deadLetters(queue.DeadLetterFilter{})
 			if len(dead) != 1 || len(dead[0].Attempts) != 3 || dead[0].Attempts[0].Error == "" || dead[0].Attempts[0].Worker != "w" {
 				t.Fatalf("dead letters: got %+v, want one of three attempts", dead)
 			}
@@ -114,7 +115,6 @@ func TestParked(t *testing.T) {
 		name  string
 		wreck func()
 		mend  func()
-		load  func(*messages.Load)
 	}{
 		{name: "denied",
 			wreck: func() { r.proxy.Inject(storagetest.PutObject, storagetest.DeniedByPolicy, storagetest.Always) }, mend: func() {}},
@@ -149,10 +149,7 @@ func TestParked(t *testing.T) {
 			r.log.reset()
 			test.wreck()
 			content := rows(t, test.name, 20)
-			l := r.publish(spec{extraction: "e-" + strings.ReplaceAll(test.name, " ", "-"), rows: content, change: func(l *messages.Load) {
-				l.Key = strings.ReplaceAll(test.name, " ", "-") + ".csv"
-				l.ID = messages.LoadID(l.Workspace, l.Extraction, l.Bucket, l.Key)
-			}})
+			l := r.publish(spec{name: test.name, rows: content})
 			stop := r.start(func(c *worker.Config) { c.MaxAttempts, c.ParkDelay = 2, time.Millisecond })
 			r.log.await(t, 4, "park")
 			if n := r.log.verdicts()["park"] - len(r.log.loads()); n != 0 {

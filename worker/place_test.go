@@ -9,6 +9,7 @@ import (
 
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
 	"github.com/loadfleet/loadfleet/storage/storagetest"
 	"github.com/loadfleet/loadfleet/worker"
@@ -202,7 +203,7 @@ func TestP4AnyOrder(t *testing.T) {
 			if got := r.outcome(newest).Result; got != messages.Loaded {
 				t.Errorf("outcome of the newest: got %s, want loaded", got)
 			}
-			if dead := r.deadLetters(); len(dead) > 0 {
+			if dead := r.deadLetters(queue.DeadLetterFilter{}); len(dead) > 0 {
 				t.Errorf("dead letters: got %d, want none", len(dead))
 			}
 			if t.Failed() {

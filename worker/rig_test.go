@@ -201,6 +201,7 @@ func (r *rig) start(changes ...func(*worker.Config)) (stop func()) {
 // spec is a load to be made; its zero value is usable.
 type spec struct {
 	extraction string // "e" when empty
+	name       string // of the case, in tests of many: makes extraction and key its own
 	generation int64  // 1 when 0
 	rows       *encoding.Rows
 	format     encoding.Format // csv when empty
@@ -220,6 +221,16 @@ func (r *rig) publish(s spec) *messages.Load {
 func (r *rig) load(s spec) (*messages.Load, []byte) {
 	r.t.Helper()
 	ctx := r.t.Context()
+	folder := "orders"
+	if s.name != "" {
+		folder = strings.Map(func(c rune) rune {
+			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
+				return c
+			}
+			return '-'
+		}, s.name)
+		s.extraction = folder
+	}
 	if s.extraction == "" {
 		s.extraction = "e"
 	}
@@ -234,7 +245,7 @@ func (r *rig) load(s spec) (*messages.Load, []byte) {
 	}
 	l := &messages.Load{
 		Version: messages.Version, Workspace: workspace, Destination: "acme", Extraction: s.extraction, Lane: messages.Fresh,
-		Generation: s.generation, Bucket: r.bucket, Key: "orders/20240618" + s.format.Extension(), File: messages.FileSpec{Format: s.format},
+		Generation: s.generation, Bucket: r.bucket, Key: folder + "/20240618" + s.format.Extension(), File: messages.FileSpec{Format: s.format},
 		Part: messages.Partition{From: "2024-06-18", To: "2024-06-18", Account: "acct-1", DateColumn: "day", AccountColumn: "account"},
 		Rows: int64(s.rows.Len()), Time: time.Date(2024, 6, 18, 12, 0, 0, 0, time.UTC),
 	}
@@ -406,11 +417,11 @@ func (r *rig) outcome(l *messages.Load) messages.Outcome {
 	return messages.Outcome{}
 }
 
-// deadLetters is all there are.
-func (r *rig) deadLetters() []queue.DeadLetter {
+// deadLetters is all that the filter chooses.
+func (r *rig) deadLetters(filter queue.DeadLetterFilter) []queue.DeadLetter {
 	r.t.Helper()
 	var all []queue.DeadLetter
-	for d, err := range r.DeadLetters(r.t.Context(), queue.DeadLetterFilter{}) {
+	for d, err := range r.DeadLetters(r.t.Context(), filter) {
 		if err != nil {
 			r.t.Fatal(err)
 		}

@@ -62,10 +62,11 @@ func judgements() map[string]judgement {
 		"queue.ErrNotFound":     {queue.ErrNotFound, park, unknown},
 		"queue.ErrSliceDamaged": {queue.ErrSliceDamaged, reject, damaged},
 		// Of dispatch and of the command line.
-		"queue.ErrPlanDiffers": {queue.ErrPlanDiffers, retry, exhausted},
-		"queue.PlanError":      {&queue.PlanError{}, retry, exhausted},
-		"queue.ErrNoPlan":      {queue.ErrNoPlan, retry, exhausted},
-		"queue.ErrRevision":    {queue.ErrRevision, retry, exhausted},
+		"destination.ErrNoTemplate": {destination.ErrNoTemplate, retry, exhausted},
+		"queue.ErrPlanDiffers":      {queue.ErrPlanDiffers, retry, exhausted},
+		"queue.PlanError":           {&queue.PlanError{}, retry, exhausted},
+		"queue.ErrNoPlan":           {queue.ErrNoPlan, retry, exhausted},
+		"queue.ErrRevision":         {queue.ErrRevision, retry, exhausted},
 
 		"storage.ErrDenied":       {storage.ErrDenied, park, dest},
 		"storage.ErrNoBucket":     {storage.ErrNoBucket, park, dest},
