@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -209,6 +210,47 @@ func TestP4AnyOrder(t *testing.T) {
 			if t.Failed() {
 				t.Log(r.log)
 			}
+		})
+	}
+}
+
+// TestP4NewerComesBetweenLookAndWrite has a newer generation arrive after the
+// worker has looked and before it writes: the write is refused and the
+// decision made anew.
+func TestP4NewerComesBetweenLookAndWrite(t *testing.T) {
+	t.Parallel()
+	ours := rows(t, "ours", 20)
+	taken := storagetest.Fault{Name: "key taken", Status: 412, Code: "PreconditionFailed"}
+	for _, test := range []struct {
+		name  string
+		there *encoding.Rows
+		write storagetest.Operation
+		nth   int
+	}{
+		{"put", rows(t, "older", 20), storagetest.PutObject, 2},
+		{"copy", ours, storagetest.CopyObject, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			l, payload := r.load(spec{generation: 5, rows: ours})
+			older, newer := object(t, l, test.there), object(t, l, rows(t, "newer", 20))
+			older.Meta.Extraction, older.Meta.Generation, older.Meta.Load = "d", 4, "older"
+			newer.Meta.Extraction, newer.Meta.Generation, newer.Meta.Load = "f", 6, "newer"
+			storagetest.Put(t, r.direct, r.bucket, older, storage.Always())
+			r.proxy.Inject(storagetest.PutObject, taken, 1)
+			// The write is held, refused and sent again: time for the newer one.
+			r.proxy.Inject(test.write, storagetest.SlowDown.After(500*time.Millisecond), 1)
+			r.send(l, payload, "e")
+			stop := r.start()
+			r.proxy.Await(within(t, 10*time.Second), t, test.write, test.nth)
+			storagetest.Put(t, r.direct, r.bucket, newer, storage.Always())
+			got := r.outcome(l)
+			stop()
+			if got.Result != messages.Superseded {
+				t.Errorf("result: got %s, want superseded", got.Result)
+			}
+			storagetest.Expect(t, r.direct, r.bucket, newer)
 		})
 	}
 }
