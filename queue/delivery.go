@@ -19,17 +19,19 @@ type delivery struct {
 	// Subject is where the message stands, At when it was stored and Attempt
 	// how often it was delivered, from 1: an upper bound of the real attempts,
 	// because a delayed delivery counts too, and lazily kept by the server.
+	// See Past for the real ones of a load.
 	Subject string
 	At      time.Time
 	Attempt int
 
-	q       *Queue
-	msg     jetstream.Msg
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	settled atomic.Bool
-	stop    context.CancelFunc // of the heartbeats
-	stopped chan struct{}      // closed when they have ended
+	q        *Queue
+	sequence uint64 // in its stream
+	msg      jetstream.Msg
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	settled  atomic.Bool
+	stop     context.CancelFunc // of the heartbeats
+	stopped  chan struct{}      // closed when they have ended
 }
 
 // The answers to a delivery.
@@ -56,12 +58,13 @@ func (q *Queue) hold(ctx context.Context, p pulled) (*delivery, error) {
 		return nil, fmt.Errorf("metadata of %s: %w", p.msg.Subject(), err)
 	}
 	d := &delivery{
-		Subject: p.msg.Subject(),
-		At:      meta.Timestamp.UTC(),
-		Attempt: int(meta.NumDelivered),
-		q:       q,
-		msg:     p.msg,
-		stopped: make(chan struct{}),
+		Subject:  p.msg.Subject(),
+		At:       meta.Timestamp.UTC(),
+		Attempt:  int(meta.NumDelivered),
+		q:        q,
+		sequence: meta.Sequence.Stream,
+		msg:      p.msg,
+		stopped:  make(chan struct{}),
 	}
 	d.ctx, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	var beats context.Context

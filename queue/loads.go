@@ -83,7 +83,7 @@ func (l *Loads) next(ctx context.Context) (*LoadDelivery, error) {
 func (l *Loads) Close() { l.puller.close() }
 
 // LoadDelivery is a load to be carried out. It is settled with one of Done,
-// Retry, DeadLetter and Release; until then it is kept alive.
+// Postpone, Retry, DeadLetter and Release; until then it is kept alive.
 type LoadDelivery struct {
 	*delivery
 	Load    *messages.Load // nil when the message cannot be read; see Err
@@ -99,9 +99,13 @@ type LoadDelivery struct {
 
 // Done stores the outcome, then settles the load.
 func (d *LoadDelivery) Done(ctx context.Context, outcome messages.Outcome) error {
-	return d.settle(ctx, "finish load", answerDone, func(ctx context.Context) error {
+	err := d.settle(ctx, "finish load", answerDone, func(ctx context.Context) error {
 		return d.q.Publish(ctx, d.event(outcome))
 	})
+	if err == nil {
+		d.forget(ctx)
+	}
+	return err
 }
 
 func (d *LoadDelivery) event(outcome messages.Outcome) messages.Event {
@@ -150,7 +154,7 @@ func (d *LoadDelivery) DeadLetter(ctx context.Context, letter messages.DeadLette
 		outcome.Bucket, outcome.Key, outcome.Format = l.Bucket, l.Key, string(l.File.Format)
 		outcome.Rows, outcome.Generation = l.Rows, l.Generation
 	}
-	return d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {
+	err := d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {
 		if err := d.q.bury(ctx, letter, original(d.msg.Headers()), d.Payload); err != nil {
 			return err
 		}
@@ -159,4 +163,8 @@ func (d *LoadDelivery) DeadLetter(ctx context.Context, letter messages.DeadLette
 		}
 		return d.q.tell(ctx, d.event(outcome))
 	})
+	if err == nil {
+		d.forget(ctx)
+	}
+	return err
 }

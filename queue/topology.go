@@ -17,6 +17,7 @@ const (
 	streamLoads   = "LOADS"
 	streamSlices  = "SLICES"
 	streamEvents  = "EVENTS"
+	streamPast    = "PAST"
 	streamDead    = "DEAD"
 
 	bucketDestinations = "destinations"
@@ -34,6 +35,7 @@ const (
 	keepCommits = 30 * 24 * time.Hour
 	keepSlices  = 30 * 24 * time.Hour
 	keepEvents  = 30 * 24 * time.Hour
+	keepPast    = 30 * 24 * time.Hour
 	// A marker must outlive every delivery of its commit, or the extraction
 	// could be dispatched again.
 	keepMarkers = keepCommits + 7*24*time.Hour
@@ -112,6 +114,16 @@ func (c Config) streamConfigs() []jetstream.StreamConfig {
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardOld,
 		MaxAge:            keepEvents,
+		Duplicates:        recall,
+		AllowDirect:       true,
+	}, {
+		Name:              streamPast,
+		Description:       "what earlier deliveries left of loads that had to be postponed",
+		Subjects:          []string{"past.*"},
+		Retention:         jetstream.LimitsPolicy,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		MaxAge:            keepPast,
 		Duplicates:        recall,
 		AllowDirect:       true,
 	}, {

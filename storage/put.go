@@ -97,6 +97,10 @@ func (s *Store) checkEncryption(op, bucket string, stored Stored) error {
 	return nil
 }
 
+// Encrypted reports whether an object is encrypted as this store was opened to
+// ask for. One that is not can be encrypted anew by Restamp.
+func (s *Store) Encrypted(stored Stored) bool { return s.encryption.check(stored.Encryption) == nil }
+
 // stored is what is known of an object that was stored without a HEAD.
 func (o Object) stored(etag, version string) Stored {
 	return Stored{

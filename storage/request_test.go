@@ -150,9 +150,30 @@ func TestEncryption(t *testing.T) {
 			if err != nil || head.Encryption != test.want {
 				t.Errorf("%s, %d bytes: head %+v, %v, want %+v", test.name, size, head.Encryption, err, test.want)
 			}
+			if !s.Encrypted(head) {
+				t.Errorf("%s, %d bytes: %+v does not count as encrypted as asked", test.name, size, head.Encryption)
+			}
 			if size == small && stored.Encryption != test.want {
 				t.Errorf("%s, %d bytes: put %+v, want %+v", test.name, size, stored.Encryption, test.want)
 			}
+		}
+	}
+}
+
+// TestEncryptAnew restamps an object that is not encrypted as asked.
+func TestEncryptAnew(t *testing.T) {
+	bucket, o := newBucket(t), storagetest.NewObject("k", "k", small)
+	storagetest.Put(t, open(t, rootAccess(), quick()), bucket, o, storage.IfAbsent())
+	a := rootAccess()
+	a.Encryption, a.EncryptionKey = "sse-kms-customer", keyARN
+	s := open(t, a, quick())
+	for _, encrypted := range []bool{false, true} {
+		head := storagetest.Expect(t, s, bucket, o)
+		if got := s.Encrypted(head); got != encrypted {
+			t.Fatalf("encrypted: got %t, want %t of %+v", got, encrypted, head.Encryption)
+		}
+		if _, err := s.Restamp(t.Context(), bucket, o.Key, head, head.Meta); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -15,43 +15,56 @@ import (
 	"github.com/loadfleet/loadfleet/storage"
 )
 
-// timing is how long the parts of a load took.
-type timing struct{ encode, put time.Duration }
-
-// carry makes the load's object: rows to file, file to bucket.
-func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery, took *timing) (out messages.Outcome, err error) {
-	l := d.Load
-	out = messages.Outcome{Started: time.Now().UTC()}
-	store, err := w.stores.get(ctx, l.Destination)
-	if err != nil {
-		return out, err
-	}
-	file := newSpool(w.cfg.SpoolBytes, w.cfg.ScratchDir)
-	defer func() { err = errors.Join(err, file.close()) }()
-	encoding := time.Now()
-	if err := w.encode(ctx, d, file); err != nil {
-		return out, fmt.Errorf("encode: %w", err)
-	}
-	took.encode = time.Since(encoding)
-	putting := time.Now()
-	sum := file.sum()
-	result, stored, err := place(ctx, store, l, storage.Object{
-		Key: l.Key, ContentType: l.File.Format.ContentType(), Body: file, Size: file.size, SHA256: sum,
-		Meta: storage.Meta{
-			Load: l.ID, Extraction: l.Extraction, Generation: l.Generation, Rows: l.Rows,
-			SHA256: hex.EncodeToString(sum[:]),
-		},
-	})
-	took.put = time.Since(putting)
-	if err != nil {
-		return out, err
-	}
-	out.Result, out.ETag = result, stored.ETag
-	out.Bytes, out.SHA256 = file.size, hex.EncodeToString(sum[:])
-	return out, nil
+// carried is what was made of a load, as far as it came.
+type carried struct {
+	result      messages.Result
+	bytes       int64
+	sha256      string        // of the file
+	etag        string        // of the object; empty when it is not this load's
+	encode, put time.Duration // how long it took
 }
 
-// encode writes the load's rows as the file that its plan says.
+// carry makes the load's object: rows to file, file to bucket.
+func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried, err error) {
+	l := d.Load
+	store, err := w.stores.get(ctx, l.Destination)
+	if err != nil {
+		return made, err
+	}
+	defer func() { w.stores.giveBack(store, err != nil) }()
+	if err := store.admit(l.Workspace); err != nil {
+		return made, fmt.Errorf("destination %s: %w", l.Destination, err)
+	}
+	file := w.spools.take()
+	defer func() { err = errors.Join(err, w.spools.giveBack(file)) }()
+	began := time.Now()
+	err = w.encode(ctx, d, file)
+	made.encode = time.Since(began)
+	if err != nil {
+		return made, fmt.Errorf("encode: %w", err)
+	}
+	sum := file.sum()
+	made.bytes, made.sha256 = file.size, hex.EncodeToString(sum[:])
+	began = time.Now()
+	result, stored, err := place(ctx, store.Store, l.Bucket, storage.Object{
+		Key: l.Key, ContentType: l.File.Format.ContentType(), Body: file, Size: file.size, SHA256: sum,
+		Meta: storage.Meta{
+			Load: l.ID, Extraction: l.Extraction, Generation: l.Generation, Rows: l.Rows, SHA256: made.sha256,
+		},
+	})
+	made.put = time.Since(began)
+	if err != nil {
+		return made, fmt.Errorf("place: %w", err)
+	}
+	made.result = result
+	if result != messages.Superseded {
+		made.etag = stored.ETag
+	}
+	return made, nil
+}
+
+// encode writes the load's rows as the file that its plan says. What goes
+// wrong with the rows or the plan does so every time.
 func (w *Worker) encode(ctx context.Context, d *queue.LoadDelivery, file *spool) error {
 	l := d.Load
 	var out encoding.Writer
@@ -65,26 +78,37 @@ func (w *Worker) encode(ctx context.Context, d *queue.LoadDelivery, file *spool)
 		}
 		if out == nil {
 			if out, err = encoding.NewWriter(file, part.Schema(), fileOptions(l)); err != nil {
-				return err
+				return unwritable(err, "a newer dispatcher may have planned it: update the workers, then replay")
 			}
 		}
 		if err := out.Write(part); err != nil {
-			return err
+			return unwritable(err, "")
 		}
 		rows += int64(part.Len())
 	}
 	if out == nil {
-		return &LoadError{Reason: messages.ReasonUndecodable, Message: "the load carries no rows, not even a schema"}
+		return undecodable("the load carries no rows, not even a schema")
 	}
 	if rows != l.Rows {
-		return &LoadError{Reason: messages.ReasonUndecodable,
-			Message: fmt.Sprintf("the load carries %d rows and says %d", rows, l.Rows)}
+		return undecodable("the load carries %d rows and says %d", rows, l.Rows)
 	}
-	return out.Close()
+	return unwritable(out.Close(), "")
 }
 
 func fileOptions(l *messages.Load) encoding.FileOptions {
 	return encoding.FileOptions{Format: l.File.Format, Separator: l.File.Separator, Compression: l.File.Compression}
+}
+
+// unwritable is the error of an encoder: the spool's, or final.
+func unwritable(err error, remedy string) error {
+	if err == nil || errors.Is(err, errSpool) {
+		return err
+	}
+	return &LoadError{Reason: messages.ReasonUndecodable, Remedy: remedy, Err: err}
+}
+
+func undecodable(format string, args ...any) error {
+	return &LoadError{Reason: messages.ReasonUndecodable, Err: fmt.Errorf(format, args...)}
 }
 
 // rows is what the load carries, inside or by reference, checked by hash.
@@ -93,7 +117,7 @@ func (w *Worker) rows(ctx context.Context, d *queue.LoadDelivery) iter.Seq2[*enc
 		if in := d.Load.Inline; in != nil {
 			sum := sha256.Sum256(d.Payload)
 			if hex.EncodeToString(sum[:]) != in.SHA256 {
-				yield(nil, &LoadError{Reason: messages.ReasonUndecodable, Message: "the load's rows are not those it was made with (SHA-256 differs)"})
+				yield(nil, undecodable("the load's rows are not those it was made with (SHA-256 differs)"))
 				return
 			}
 			yield(unmarshal(d.Payload))
@@ -116,7 +140,7 @@ func (w *Worker) rows(ctx context.Context, d *queue.LoadDelivery) iter.Seq2[*enc
 func unmarshal(b []byte) (*encoding.Rows, error) {
 	rows, err := encoding.UnmarshalRows(b)
 	if err != nil {
-		return nil, &LoadError{Reason: messages.ReasonUndecodable, Message: err.Error()}
+		return nil, undecodable("%w", err)
 	}
 	return rows, nil
 }
@@ -134,7 +158,7 @@ func checkPartition(l *messages.Load, rows *encoding.Rows) error {
 		}
 		i, ok := rows.Schema().Index(c.name)
 		if !ok {
-			return &LoadError{Reason: messages.ReasonUndecodable, Message: fmt.Sprintf("the load's rows have no column %q", c.name)}
+			return undecodable("the load's rows have no column %q", c.name)
 		}
 		*c.at = i
 	}
@@ -143,7 +167,7 @@ func checkPartition(l *messages.Load, rows *encoding.Rows) error {
 	}
 	from, to, err := l.Part.Days()
 	if err != nil {
-		return &LoadError{Reason: messages.ReasonUndecodable, Message: err.Error()}
+		return undecodable("%w", err)
 	}
 	_, err = rows.Group(date, account, func(day int32, hasDay bool, acct string, hasAcct bool) (int32, error) {
 		if date >= 0 && (!hasDay || day < from || day > to) {
@@ -155,7 +179,7 @@ func checkPartition(l *messages.Load, rows *encoding.Rows) error {
 		return 0, nil
 	})
 	if err != nil {
-		return &LoadError{Reason: messages.ReasonUndecodable, Message: "a row of another partition: " + err.Error()}
+		return undecodable("a row of another partition: %w", err)
 	}
 	return nil
 }

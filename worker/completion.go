@@ -47,29 +47,25 @@ func (c *completion) loadEnded(workspace, extraction string) {
 // run counts until ctx ends, and once more then. It begins with what a worker
 // that was killed may have left uncounted.
 func (c *completion) run(ctx context.Context) {
-	if err := c.recover(ctx); err != nil && ctx.Err() == nil {
+	if err := c.resume(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("completion", zap.Error(err))
 	}
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 			defer cancel()
 			c.count(last)
 			return
 		case <-c.ended:
 			c.count(ctx)
 		}
-		pause := time.NewTimer(completionPause)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-		case <-pause.C:
-		}
+		_ = wait(ctx, completionPause)
 	}
 }
 
-func (c *completion) recover(ctx context.Context) error {
+// resume notes every extraction that was dispatched and is not completed.
+func (c *completion) resume(ctx context.Context) error {
 	states, err := c.queue.Extractions(ctx, "")
 	if err != nil {
 		return fmt.Errorf("look for uncounted extractions: %w", err)
@@ -89,9 +85,13 @@ func (c *completion) count(ctx context.Context) {
 	c.open = map[extractionName]bool{}
 	c.mu.Unlock()
 	for e := range open {
-		if _, err := c.queue.Complete(ctx, e.workspace, e.extraction); err != nil && ctx.Err() == nil {
-			c.log.Warn("completion", zap.String("extraction", e.extraction), zap.Error(err))
-			c.loadEnded(e.workspace, e.extraction)
+		_, err := c.queue.Complete(ctx, e.workspace, e.extraction)
+		if err == nil {
+			continue
 		}
+		if ctx.Err() == nil {
+			c.log.Warn("completion", zap.String("extraction", e.extraction), zap.Error(err))
+		}
+		c.loadEnded(e.workspace, e.extraction) // for the next count
 	}
 }

@@ -21,55 +21,55 @@ const looks = 5
 // newer. Every write is conditional on what the decision was based on, so that
 // of two workers at one key the newer generation stays (ARCHITECTURE.md, "The
 // generation guard").
-func place(ctx context.Context, store *storage.Store, l *messages.Load, o storage.Object) (messages.Result, storage.Stored, error) {
-	known := o.Size < lookFirst // whether to assume that the key is free
-	var there *storage.Stored
+func place(ctx context.Context, store *storage.Store, bucket string, o storage.Object) (messages.Result, storage.Stored, error) {
+	var there *storage.Stored // a small file is first put as if the key were free
+	look := o.Size >= lookFirst
+	var changed error
 	for range looks {
-		if !known {
-			found, err := store.Head(ctx, l.Bucket, l.Key)
+		if look {
+			found, err := store.Head(ctx, bucket, o.Key)
 			switch {
+			case err == nil:
+				there = &found
 			case errors.Is(err, storage.ErrNotFound):
 				there = nil
-			case err != nil:
-				return "", storage.Stored{}, fmt.Errorf("look at %s: %w", l.Key, err)
 			default:
-				there = &found
+				return "", storage.Stored{}, fmt.Errorf("look at the object: %w", err)
 			}
 		}
-		result, stored, err := settle(ctx, store, l, o, there)
-		if errors.Is(err, storage.ErrPrecondition) || errors.Is(err, storage.ErrConflict) ||
-			there != nil && errors.Is(err, storage.ErrNotFound) {
-			known = false
-			continue
+		result, stored, err := decide(ctx, store, bucket, o, there)
+		if err == nil {
+			return result, stored, nil
 		}
-		if err != nil {
-			return "", storage.Stored{}, fmt.Errorf("put %s: %w", l.Key, err)
+		if !errors.Is(err, storage.ErrPrecondition) && !errors.Is(err, storage.ErrConflict) {
+			return "", storage.Stored{}, err
 		}
-		return result, stored, nil
+		look, changed = true, err
 	}
-	return "", storage.Stored{}, fmt.Errorf("put %s: %w", l.Key, errRestless)
+	return "", storage.Stored{}, fmt.Errorf("the object changed under each of %d decisions: %w", looks, changed)
 }
 
-// errRestless says that the object changed at every look.
-var errRestless = errors.New("the object kept changing under the decision")
-
-// settle makes the one decision that the object there asks for.
-func settle(ctx context.Context, store *storage.Store, l *messages.Load, o storage.Object, there *storage.Stored) (messages.Result, storage.Stored, error) {
+// decide makes the one decision that the object there asks for.
+func decide(ctx context.Context, store *storage.Store, bucket string, o storage.Object, there *storage.Stored) (messages.Result, storage.Stored, error) {
 	if there == nil {
-		stored, err := store.Put(ctx, l.Bucket, o, storage.IfAbsent())
+		stored, err := store.Put(ctx, bucket, o, storage.IfAbsent())
 		return messages.Loaded, stored, err
 	}
-	m := there.Meta
+	own := there.HasMeta && there.Meta.Load == o.Meta.Load
+	equal := there.HasMeta && there.Meta.SHA256 == o.Meta.SHA256
 	switch {
-	case there.HasMeta && m.Load == l.ID && m.SHA256 == o.Meta.SHA256:
+	case own && equal && store.Encrypted(*there):
 		return messages.Loaded, *there, nil
-	case there.HasMeta && newer(m, o.Meta):
+	case there.HasMeta && newer(there.Meta, o.Meta):
 		return messages.Superseded, *there, nil
-	case there.HasMeta && m.SHA256 == o.Meta.SHA256:
-		stored, err := store.Restamp(ctx, l.Bucket, l.Key, *there, o.Meta)
+	case equal && o.Size <= storage.MaxSinglePut: // beyond it nothing can be copied
+		stored, err := store.Restamp(ctx, bucket, o.Key, *there, o.Meta)
+		if own {
+			return messages.Loaded, stored, err
+		}
 		return messages.Unchanged, stored, err
 	}
-	stored, err := store.Put(ctx, l.Bucket, o, storage.IfMatch(there.ETag))
+	stored, err := store.Put(ctx, bucket, o, storage.IfMatch(there.ETag))
 	return messages.Loaded, stored, err
 }
 

@@ -2,64 +2,185 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
 )
 
+// errPaused and errUnapproved say that an operator holds the destination back.
+var (
+	errPaused     = errors.New("the destination is paused")
+	errUnapproved = errors.New("the destination awaits an operator's approval")
+)
+
+// errNotAdmitted says that the destination's owner took back what the
+// dispatcher had still found.
+var errNotAdmitted = errors.New("the workspace may not load into this destination any more")
+
+// openError is a stored destination that this worker cannot make a store of.
+type openError struct{ err error }
+
+func (e *openError) Error() string { return e.err.Error() }
+func (e *openError) Unwrap() error { return e.err }
+
 // stores keeps one open store per destination, as of its last revision: a
-// rotated key or a corrected role counts from the next load on.
+// rotated key or a corrected role counts for the loads that begin after it. It
+// hears of changes by a watch, since to ask for the revision would cost each
+// load a round trip; what a store refuses is looked up all the same.
 type stores struct {
 	destinations *queue.Destinations
 	keyring      *destination.Keyring
 	cfg          storage.Config
+	log          *zap.Logger
 
-	mu   sync.Mutex
-	open map[string]openStore
+	mu        sync.Mutex
+	open      map[string]*openStore
+	followed  bool              // whether changes are heard of: without, nothing is kept
+	revisions map[string]uint64 // the last heard of, by destination
 }
 
+// openStore is a destination at one revision. It is closed when it is out of
+// date and no load uses it.
 type openStore struct {
+	*storage.Store
+	settings *destination.Settings
 	revision uint64
-	store    *storage.Store
+	users    int
+	outdated bool
 }
 
-func newStores(d *queue.Destinations, k *destination.Keyring, cfg storage.Config) *stores {
-	return &stores{destinations: d, keyring: k, cfg: cfg, open: map[string]openStore{}}
+func newStores(d *queue.Destinations, k *destination.Keyring, cfg storage.Config, log *zap.Logger) *stores {
+	return &stores{
+		destinations: d, keyring: k, cfg: cfg, log: log,
+		open: map[string]*openStore{}, revisions: map[string]uint64{},
+	}
 }
 
-func (s *stores) get(ctx context.Context, id string) (*storage.Store, error) {
+// get is the destination's store; the caller gives it back.
+func (s *stores) get(ctx context.Context, id string) (*openStore, error) {
+	s.mu.Lock()
+	o := s.open[id]
+	if o != nil {
+		o.users++
+	}
+	s.mu.Unlock()
+	if o != nil {
+		return o, nil
+	}
 	stored, err := s.destinations.Get(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("destination %s: %w", id, err)
 	}
+	if o, err = s.prepare(ctx, stored); err != nil {
+		return nil, fmt.Errorf("destination %s: %w", id, &openError{err})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o, ok := s.open[id]; ok && o.revision == stored.Revision {
-		return o.store, nil
+	o.users = 1
+	o.outdated = !s.followed || o.revision < s.revisions[id]
+	if !o.outdated {
+		s.drop(id)
+		s.open[id] = o
 	}
+	return o, nil
+}
+
+func (s *stores) prepare(ctx context.Context, stored *queue.StoredDestination) (*openStore, error) {
 	settings, err := s.keyring.Open(stored.Document)
 	if err != nil {
-		return nil, fmt.Errorf("destination %s: %w", id, err)
+		return nil, err
 	}
 	store, err := storage.OpenDestination(ctx, settings, s.cfg)
 	if err != nil {
-		return nil, fmt.Errorf("destination %s: %w", id, err)
+		return nil, err
 	}
-	if old, ok := s.open[id]; ok {
-		old.store.Close() // idle connections only: loads in work keep theirs
-	}
-	s.open[id] = openStore{stored.Revision, store}
-	return store, nil
+	return &openStore{Store: store, settings: settings, revision: stored.Revision}, nil
 }
 
+// admit refuses a load that the destination does not take as it is now.
+func (o *openStore) admit(workspace string) error {
+	switch {
+	case o.settings.Paused:
+		return errPaused
+	case o.settings.NeedsApproval() && !o.settings.Approved:
+		return errUnapproved
+	case !o.settings.Admits(workspace):
+		return errNotAdmitted
+	}
+	return nil
+}
+
+// giveBack ends the use of a store. One that refused a load is looked up anew
+// for the next: a change of it may have passed the watch by.
+func (s *stores) giveBack(o *openStore, refused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id := o.settings.ID; refused && s.open[id] == o {
+		s.drop(id)
+	}
+	o.users--
+	o.closeUnused()
+}
+
+// drop takes a store out of use. The lock is held.
+func (s *stores) drop(id string) {
+	if o := s.open[id]; o != nil {
+		delete(s.open, id)
+		o.outdated = true
+		o.closeUnused()
+	}
+}
+
+func (o *openStore) closeUnused() {
+	if o.outdated && o.users == 0 {
+		o.Close()
+	}
+}
+
+// follow hears of changes until ctx ends.
+func (s *stores) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		for changed, err := range s.destinations.Watch(ctx) {
+			if err != nil {
+				if ctx.Err() == nil {
+					s.log.Warn("destinations", zap.Error(err))
+				}
+				break
+			}
+			s.changed(changed)
+		}
+		s.mu.Lock()
+		s.followed = false
+		for id := range s.open {
+			s.drop(id)
+		}
+		s.mu.Unlock()
+		_ = wait(ctx, time.Second)
+	}
+}
+
+func (s *stores) changed(d *queue.StoredDestination) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.followed = true
+	s.revisions[d.ID] = max(s.revisions[d.ID], d.Revision)
+	if o := s.open[d.ID]; o != nil && o.revision < d.Revision {
+		s.drop(d.ID)
+	}
+}
+
+// close closes every store; none is in use any more.
 func (s *stores) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, o := range s.open {
-		o.store.Close()
+	for id := range s.open {
+		s.drop(id)
 	}
-	clear(s.open)
 }

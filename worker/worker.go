@@ -5,7 +5,7 @@
 // to the queue, that an object is only ever replaced by a newer generation, and
 // that a load which fails takes nothing else down. What an error means is
 // decided in verdict.go and nowhere else. ARCHITECTURE.md, "The life of a
-// load", steps 9 to 14, is this package.
+// load", steps 9 to 15, is this package.
 package worker
 
 import (
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/queue"
@@ -32,8 +33,8 @@ type Config struct {
 	ScratchDir  string        // default: the system's
 	MaxAttempts int           // tries of one load before its dead letter; default 10
 	RetryDelay  time.Duration // before the second try, doubling with each; default 1 s
-	ParkDelay   time.Duration // between looks at a destination that refuses; default 1 min
-	ParkLimit   time.Duration // how long a load waits for such a destination; default 6 h
+	ParkDelay   time.Duration // between looks at a destination that refuses or is paused; default 1 min
+	ParkLimit   time.Duration // how long a load waits for one that refuses, from its first refusal; default 6 h
 	Grace       time.Duration // given to loads in work at a stop; default 20 s
 	Storage     storage.Config
 }
@@ -82,6 +83,7 @@ type Worker struct {
 	queue      *queue.Queue
 	stores     *stores
 	completion *completion
+	spools     *spools
 	cfg        Config
 	log        *zap.Logger
 }
@@ -91,12 +93,14 @@ type Worker struct {
 func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *Worker {
 	cfg = cfg.withDefaults()
 	return &Worker{
-		queue: q, stores: newStores(q.Destinations(), k, cfg.Storage), completion: newCompletion(q, log), cfg: cfg, log: log,
+		queue: q, stores: newStores(q.Destinations(), k, cfg.Storage, log), completion: newCompletion(q, log),
+		spools: newSpools(cfg.SpoolBytes, cfg.ScratchDir), cfg: cfg, log: log,
 	}
 }
 
 // Run works until ctx is done. Then it pulls no more, gives what is in work
-// the grace to end, gives the rest back to the queue, and returns nil.
+// the grace to end, gives the rest back to the queue, and returns nil. It
+// returns an error, after the same stop, when no more loads can be had.
 func (w *Worker) Run(ctx context.Context) error {
 	loads, err := w.queue.Loads(ctx, queue.LoadsConfig{})
 	if err != nil {
@@ -104,40 +108,90 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer loads.Close()
 	defer w.stores.close()
-	// hard ends when the grace is over.
-	hard, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	stopping := context.AfterFunc(ctx, func() {
-		time.AfterFunc(w.cfg.Grace, func() { cancel(ErrStopped) })
-	})
-	defer stopping()
-	var counting sync.WaitGroup
-	defer counting.Wait()
-	counted, stopCounting := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopCounting()
-	counting.Go(func() { w.completion.run(counted) })
-	var slots sync.WaitGroup
-	errs := make([]error, w.cfg.Slots)
-	for i := range w.cfg.Slots {
-		slots.Go(func() { errs[i] = w.take(ctx, hard, loads) })
+	// Beside the loads: followed until the last of them has ended.
+	beside, end := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer end()
+	background.Go(func() { w.completion.run(beside) })
+	background.Go(func() { w.stores.follow(beside) })
+
+	slots, pulling := errgroup.WithContext(ctx)
+	s := newShift(ctx)
+	background.Go(func() { s.stop(beside, pulling, w.cfg.Grace) })
+	for range w.cfg.Slots {
+		slots.Go(func() error { return w.take(pulling, s, loads) })
 	}
-	slots.Wait()
-	return errors.Join(errs...)
+	return slots.Wait()
 }
 
-func (w *Worker) take(ctx, hard context.Context, loads *queue.Loads) error {
+// take carries out one load after another until pulling ends.
+func (w *Worker) take(pulling context.Context, s *shift, loads *queue.Loads) error {
 	for {
-		delivery, err := loads.Next(ctx)
-		if ctx.Err() != nil && delivery == nil {
+		delivery, err := loads.Next(pulling)
+		switch {
+		case err == nil:
+			w.handle(s, delivery)
+		case pulling.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		default:
 			return fmt.Errorf("worker: next load: %w", err)
 		}
-		work, cancel := context.WithCancelCause(delivery.Context())
-		stop := context.AfterFunc(hard, func() { cancel(context.Cause(hard)) })
-		w.handle(work, delivery)
-		stop()
+	}
+}
+
+// lastWords is how long after the grace the queue may still be told what
+// became of the loads that were in work.
+const lastWords = 5 * time.Second
+
+// shift is how long a worker works and speaks: work ends with the grace, so
+// that an upload may not hold up a stop, and say a little later, so that what
+// is unfinished can still be given back.
+type shift struct {
+	work, say         context.Context
+	endWork, endSpeak context.CancelCauseFunc
+}
+
+// newShift begins a shift; ctx lends its values only.
+func newShift(ctx context.Context) *shift {
+	s := &shift{}
+	s.work, s.endWork = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.say, s.endSpeak = context.WithCancelCause(context.WithoutCancel(ctx))
+	return s
+}
+
+// stop ends the shift: its work the grace after pulling has ended, and all of
+// it at once when beside ends.
+func (s *shift) stop(beside, pulling context.Context, grace time.Duration) {
+	defer s.endSpeak(ErrStopped)
+	defer s.endWork(ErrStopped)
+	<-pulling.Done()
+	if wait(beside, grace) != nil {
+		return
+	}
+	s.endWork(ErrStopped)
+	_ = wait(beside, lastWords)
+}
+
+// on is the context of the work on one delivery: it ends with the lease and
+// with the shift.
+func (s *shift) on(d *queue.LoadDelivery) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(d.Context())
+	unhook := context.AfterFunc(s.work, func() { cancel(context.Cause(s.work)) })
+	return ctx, func() {
+		unhook()
 		cancel(nil)
+	}
+}
+
+// wait lets d pass; it returns ctx's cause when that ends first.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

@@ -81,6 +81,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	planned  []*plan
 	requests []Request
+	arrival  chan struct{} // closed and replaced at every request
 }
 
 type plan struct {
@@ -97,7 +98,7 @@ func NewProxy(t *testing.T, endpoint string, secure bool) *Proxy {
 	if err != nil {
 		t.Fatalf("parse endpoint: %v", err)
 	}
-	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{})}
+	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{}), arrival: make(chan struct{})}
 	p.server = httptest.NewUnstartedServer(p)
 	if secure {
 		p.server.StartTLS()
@@ -148,6 +149,10 @@ func (p *Proxy) Heal() {
 func (p *Proxy) Requests(o Operation) []Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.of(o)
+}
+
+func (p *Proxy) of(o Operation) []Request {
 	var found []Request
 	for _, r := range p.requests {
 		if o == AnyOperation || r.Operation == o {
@@ -157,12 +162,32 @@ func (p *Proxy) Requests(o Operation) []Request {
 	return found
 }
 
+// Await waits until n requests of an operation have arrived.
+func (p *Proxy) Await(ctx context.Context, t *testing.T, o Operation, n int) {
+	t.Helper()
+	for {
+		p.mu.Lock()
+		found, arrival := len(p.of(o)), p.arrival
+		p.mu.Unlock()
+		if found >= n {
+			return
+		}
+		select {
+		case <-arrival:
+		case <-ctx.Done():
+			t.Fatalf("%d requests %s, want %d: %v", found, o, n, context.Cause(ctx))
+		}
+	}
+}
+
 // take records a request and uses up a fault meant for it.
 func (p *Proxy) take(r *http.Request) (Fault, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	operation := operationOf(r)
 	p.requests = append(p.requests, Request{operation, r.URL.EscapedPath(), r.Header.Clone()})
+	close(p.arrival)
+	p.arrival = make(chan struct{})
 	for _, planned := range p.planned {
 		if planned.left == 0 || (planned.operation != AnyOperation && planned.operation != operation) {
 			continue

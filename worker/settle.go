@@ -1,0 +1,127 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+// handle carries out one delivery and settles it, logging one line at its end.
+func (w *Worker) handle(s *shift, d *queue.LoadDelivery) {
+	started := time.Now().UTC()
+	work, end := s.on(d)
+	defer end()
+	past, err := d.Past(work)
+	if err == nil {
+		err = readable(d, past)
+	}
+	var made carried
+	if err == nil {
+		made, err = w.carry(work, d)
+	}
+	if err == nil {
+		w.finish(s.say, d, past, made, started)
+		return
+	}
+	what, failure := verdict(work, err)
+	said, settle := w.settle(s.say, d, past, what, failure)
+	fields := append(w.fields(d, past, made), zap.Stringer("verdict", said), zap.Error(errors.Join(err, settle)))
+	if said == reject {
+		fields = append(fields, zap.String("reason", string(failure.Reason)))
+	}
+	w.log.Warn("load", fields...)
+}
+
+// fields is the canonical line of a load, but for how it ended.
+func (w *Worker) fields(d *queue.LoadDelivery, past queue.Past, made carried) []zap.Field {
+	var rows int64
+	if d.Load != nil {
+		rows = d.Load.Rows
+	}
+	return []zap.Field{
+		zap.String("id", d.ID), zap.String("destination", d.Destination), zap.String("extraction", d.Extraction),
+		zap.Int("attempt", len(past.Attempts)+1), zap.Int64("rows", rows), zap.Int64("bytes", made.bytes),
+		zap.Float64("encode_ms", made.encode.Seconds()*1e3), zap.Float64("put_ms", made.put.Seconds()*1e3),
+	}
+}
+
+// unanswered is how often in a row a load may be delivered without a word
+// from the worker that had it: it may be what killed them.
+const unanswered = 30
+
+// readable refuses a message that is no load, and one that nobody survives.
+func readable(d *queue.LoadDelivery, past queue.Past) error {
+	if n := d.Attempt - 1 - past.Delivered; n > unanswered {
+		return &LoadError{Reason: messages.ReasonPoison, Err: fmt.Errorf("delivered %d times in a row without an answer", n)}
+	}
+	if d.Load == nil {
+		return &LoadError{Reason: messages.ReasonUndecodable, Err: d.Err}
+	}
+	return nil
+}
+
+// finish tells the queue that the load is done. When that fails the load comes
+// back and finds its object in place.
+func (w *Worker) finish(ctx context.Context, d *queue.LoadDelivery, past queue.Past, made carried, started time.Time) {
+	l := d.Load
+	fields := w.fields(d, past, made)
+	err := d.Done(ctx, messages.Outcome{
+		Load: l.ID, Result: made.result, Bucket: l.Bucket, Key: l.Key, Format: string(l.File.Format),
+		Rows: l.Rows, Bytes: made.bytes, SHA256: made.sha256, ETag: made.etag, Generation: l.Generation,
+		Attempts: len(past.Attempts) + 1, Worker: w.cfg.Name, Started: started, Ended: time.Now().UTC(),
+	})
+	if err != nil {
+		w.log.Warn("load", append(fields, zap.String("verdict", "unsettled"), zap.Error(err))...)
+		return
+	}
+	w.completion.loadEnded(l.Workspace, l.Extraction)
+	w.log.Info("load", append(fields, zap.String("verdict", string(made.result)))...)
+}
+
+// settle does with a delivery what was decided, once, and says what that was
+// in the end: patience has its limits.
+func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.Past, what decision, f messages.Failure) (decision, error) {
+	now := time.Now().UTC()
+	tried := messages.Attempt{Worker: w.cfg.Name, Time: now, Error: f.Message}
+	switch what {
+	case release:
+		return release, d.Release(ctx)
+	case hold:
+		past.Parked = time.Time{}
+		return hold, d.Postpone(ctx, spread(w.cfg.ParkDelay), past)
+	case park:
+		if past.Parked.IsZero() {
+			past.Parked = now
+		}
+		if now.Sub(past.Parked) < w.cfg.ParkLimit {
+			return park, d.Postpone(ctx, spread(w.cfg.ParkDelay), past)
+		}
+	case retry:
+		past.Parked = time.Time{}
+		if n := len(past.Attempts) + 1; n < w.cfg.MaxAttempts {
+			past.Attempts = append(past.Attempts, tried)
+			return retry, d.Postpone(ctx, backoff(w.cfg.RetryDelay, n), past)
+		}
+	}
+	err := d.DeadLetter(ctx, messages.DeadLetter{Failure: f, Time: now, Attempts: append(past.Attempts, tried)})
+	if err == nil && d.Load != nil {
+		w.completion.loadEnded(d.Load.Workspace, d.Load.Extraction)
+	}
+	return reject, err
+}
+
+// backoff doubles from base up to five minutes.
+func backoff(base time.Duration, attempt int) time.Duration {
+	return spread(min(base<<min(max(attempt-1, 0), 12), 5*time.Minute))
+}
+
+// spread is between half of d and one and a half, so that what failed
+// together does not come back together.
+func spread(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
