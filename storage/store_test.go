@@ -51,9 +51,12 @@ func runTests(m *testing.M) int {
 	for i := range names {
 		names[i] = fmt.Sprintf("%s-%d", bucketName, i)
 	}
+	for name := range quirks() {
+		names = append(names, name)
+	}
 	server, err = embedded.Start(context.Background(), embedded.Config{
 		Dir: dir, AccessKey: rootKey, SecretKey: rootSecret, Region: "eu-central-1", AccountID: accountID,
-		Buckets: names, Now: now.Now, Users: users(), Roles: roles(),
+		Buckets: names, Now: now.Now, Users: users(), Roles: roles(), Quirks: quirks(),
 		Keys: []embedded.Key{{ARN: keyARN}, {ARN: disabled, State: embedded.KeyDisabled}, {ARN: foreign, State: embedded.KeyForeign}},
 	})
 	if err != nil {
