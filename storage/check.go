@@ -24,6 +24,9 @@ type CheckConfig struct {
 	// Principal is the ARN that statements name as ours when the store does
 	// not tell it; optional.
 	Principal string
+
+	// CanonicalID is ours in S3's ACLs; optional.
+	CanonicalID string
 }
 
 // checkName begins the last segment of every key a check writes. Hive, Spark,
@@ -49,6 +52,7 @@ func (s *Store) Check(ctx context.Context, cfg CheckConfig) *Report {
 	}
 	c.look(ctx)
 	c.write(ctx)
+	c.report.Interrupted = ctx.Err() != nil
 	c.clean(ctx)
 	return c.report
 }

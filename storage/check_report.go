@@ -16,17 +16,20 @@ type Report struct {
 
 	// Left is what the check put into the bucket and could not remove.
 	Left []string `json:"left,omitempty"`
+
+	// Interrupted says that the context ended before all was tried.
+	Interrupted bool `json:"interrupted,omitempty"`
 }
 
-// Passed reports whether no probe failed. Warnings and skipped probes do not
-// count against it.
+// Passed reports whether all was tried and no probe failed. Warnings do not
+// count against it, nor what was skipped for another reason.
 func (r *Report) Passed() bool {
 	for _, p := range r.Probes {
 		if p.Result == Failed {
 			return false
 		}
 	}
-	return true
+	return !r.Interrupted
 }
 
 // Probe is one thing that was tried.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 )
@@ -91,32 +92,22 @@ func (c *checker) onBucket(grant string, s policyStatement) *Statement {
 		return marshal("the Grants of the ACL of the bucket "+c.cfg.Bucket, struct {
 			Grantee    grantee
 			Permission string
-		}{grantee{"CanonicalUser", unknownCanonical}, grant})
+		}{grantee{"CanonicalUser", cmp.Or(c.cfg.CanonicalID, unknownCanonical)}, grant})
 	case optionRoleChain:
 		return marshal("the permissions of the role "+a.AssumeRoleARN, s)
 	}
-	who := "the user with the access key " + a.AccessKeyID
-	if c.report.Caller != "" {
-		who = c.report.Caller
-	}
-	return marshal("the permissions of "+who, s)
+	return marshal("the permissions of "+cmp.Or(c.report.Caller, "the user with the access key "+a.AccessKeyID), s)
 }
 
 func (c *checker) key(actions ...string) *Statement {
-	key := c.store.access.EncryptionKey
-	if key == "" {
-		key = "aws/s3"
-	}
+	key := cmp.Or(c.store.access.EncryptionKey, "aws/s3")
 	return marshal("the policy of the KMS key "+key, policyStatement{
 		Effect: "Allow", Principal: map[string]string{"AWS": c.principal()}, Action: actions, Resource: []string{"*"},
 	})
 }
 
 func (c *checker) trust(role, who, externalID string) *Statement {
-	if who == "" {
-		who = unknownPrincipal
-	}
-	s := policyStatement{Effect: "Allow", Principal: map[string]string{"AWS": who}, Action: []string{"sts:AssumeRole"}}
+	s := policyStatement{Effect: "Allow", Principal: map[string]string{"AWS": cmp.Or(who, unknownPrincipal)}, Action: []string{"sts:AssumeRole"}}
 	if externalID != "" {
 		s.Condition = map[string]map[string]string{"StringEquals": {"sts:ExternalId": externalID}}
 	}
@@ -125,12 +116,7 @@ func (c *checker) trust(role, who, externalID string) *Statement {
 
 // principal is who signs the requests to the bucket.
 func (c *checker) principal() string {
-	for _, known := range []string{c.cfg.Principal, c.store.access.AssumeRoleARN, c.report.Caller} {
-		if known != "" {
-			return known
-		}
-	}
-	return unknownPrincipal
+	return cmp.Or(c.cfg.Principal, c.store.access.AssumeRoleARN, c.report.Caller, unknownPrincipal)
 }
 
 func (c *checker) bucketARN() string {

@@ -424,6 +424,9 @@ func TestCheckCleansUpWhenInterrupted(t *testing.T) {
 			proxy.Await(t)
 			cancel()
 			report := <-reports
+			if report.Passed() {
+				t.Error("an interrupted check passed")
+			}
 			if len(report.Left) > 0 {
 				t.Errorf("left behind: %q", report.Left)
 			}
@@ -474,6 +477,24 @@ func TestCheckWithoutConnection(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCheckTellsTheCaller asks STS who a user's keys belong to, where the
+// store has STS.
+func TestCheckTellsTheCaller(t *testing.T) {
+	cfg := quick()
+	cfg.STSEndpoint = server.Endpoint()
+	report := open(t, userAccess("put"), cfg).Check(t.Context(), storage.CheckConfig{Bucket: newBucket(t), Prefix: checkedPrefix})
+	expectResults(t, report, map[string]string{"put": "failed denied_put"})
+	const want = "arn:aws:iam::111111111111:user/check-put"
+	if report.Caller != want {
+		t.Errorf("caller %q, want %q", report.Caller, want)
+	}
+	for _, p := range report.Probes {
+		if p.Statement != nil && p.Statement.Where != "the permissions of "+want {
+			t.Errorf("add to %q, want the permissions of %s", p.Statement.Where, want)
+		}
 	}
 }
 

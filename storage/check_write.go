@@ -19,7 +19,7 @@ func (c *checker) write(ctx context.Context) {
 	c.probe(ctx, ProbePut, c.put)
 	c.probe(ctx, ProbeRead, c.read)
 	blocked := c.blocked
-	if !c.result["put"] {
+	if c.blocked == "" && !c.result["put"] {
 		c.blocked = "needs an object, and put failed"
 	}
 	c.probe(ctx, ProbeConditions, c.conditions)
