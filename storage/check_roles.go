@@ -65,7 +65,7 @@ func (c *checker) withoutExternalID(ctx context.Context, p *Probe, h hop) error 
 	switch api, _ := errors.AsType[smithy.APIError](err); {
 	case err == nil:
 		return &warning{&found{cause: CauseExternalIDIgnored, err: &Error{Op: "assume role without external id", Role: h.role, Err: ErrDenied}}}
-	case api != nil && meaning(api.ErrorCode(), 0) == ErrDenied:
+	case api != nil && errors.Is(meaning(api.ErrorCode(), 0), ErrDenied):
 		p.Note = "refused without it, as it should be"
 		return nil
 	default:

@@ -113,20 +113,25 @@ func TestAccessMatrix(t *testing.T) {
 // startMatrix starts the servers and gives the environment of the commands.
 func startMatrix(t *testing.T, bin, root string) []string {
 	t.Helper()
-	allow := func(actions ...string) []s3server.Statement { return []s3server.Statement{{Actions: actions}} }
-	four := []string{"s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:AbortMultipartUpload", "s3:DeleteObject"}
+	allow := func(actions ...string) []s3server.Statement {
+		return []s3server.Statement{
+			{Actions: actions, Resources: []string{"arn:aws:s3:::acme/exports/*", "arn:aws:s3:::acme-demands-aes256/exports/*"}},
+			{Actions: []string{"s3:ListBucket"}, Resources: []string{"arn:aws:s3:::acme*"}},
+		}
+	}
+	objects := []string{"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"}
 	s3, err := s3server.Start(t.Context(), s3server.Config{
 		Dir: t.TempDir(), AccessKey: matrixRootKey, SecretKey: "root-secret", Region: "eu-central-1", AccountID: matrixOwner,
 		Buckets: []string{"acme", "acme-demands-aes256"},
 		Quirks:  map[string]s3server.Quirk{"acme-demands-aes256": {DemandEncryption: "AES256"}},
 		Users: []s3server.User{
-			{ARN: "arn:aws:iam::111111111111:user/loadfleet", AccessKey: "AKIACUSTOMER", SecretKey: "customer-secret", Policy: allow(four...)},
-			{ARN: "arn:aws:iam::111111111111:user/no-delete", AccessKey: "AKIANODELETE", SecretKey: "no-delete-secret", Policy: allow(four[:4]...)},
+			{ARN: "arn:aws:iam::111111111111:user/loadfleet", AccessKey: "AKIACUSTOMER", SecretKey: "customer-secret", Policy: allow(objects...)},
+			{ARN: "arn:aws:iam::111111111111:user/no-delete", AccessKey: "AKIANODELETE", SecretKey: "no-delete-secret", Policy: allow(objects[:3]...)},
 			{ARN: matrixUser, AccessKey: "AKIAFLEET", SecretKey: "fleet-secret"},
 		},
 		Roles: []s3server.Role{
 			{ARN: matrixFleet, Trust: []string{matrixUser}},
-			{ARN: matrixRole, Trust: []string{matrixFleet}, ExternalID: "acme-4711", Policy: allow(four...)},
+			{ARN: matrixRole, Trust: []string{matrixFleet}, ExternalID: "acme-4711", Policy: allow(objects...)},
 		},
 		Keys: []s3server.Key{
 			{ARN: matrixKey},
