@@ -21,7 +21,7 @@ vet:
 	go vet ./... $(TESTDATA)
 
 lint: ## the import ladder and the usual suspects
-	go run $(GOLANGCI) run ./...
+	go run $(GOLANGCI) run --allow-parallel-runners ./...
 
 fuzz: ## every fuzz target for a minute
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \

@@ -110,8 +110,8 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 	kills := []int{1, 300, 1200}
 
 	q := f.queue()
-	ended, planned, total := map[string]bool{}, 0, int64(-1)
-	plans := map[string]int64{}
+	ended, total := map[string]bool{}, int64(-1)
+	plans, loads := map[string]int64{}, map[string]int{}
 	for event, err := range q.Events(t.Context(), "ws1", "", true) {
 		if err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 			t.Fatalf("extraction %s failed: %+v", event.Extraction, event.Failure)
 		case messages.EventDispatched:
 			plans[event.Extraction] = event.Plan.Loads
-			if planned = len(plans); planned == len(extractions) {
+			if len(plans) == len(extractions) {
 				total = 0
 				for n := range maps.Values(plans) {
 					total += n
@@ -129,6 +129,7 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 			}
 		case messages.EventOutcome:
 			ended[event.Outcome.Load] = true
+			loads[event.Outcome.Worker]++
 		}
 		if len(kills) > 0 && len(ended) >= kills[0] {
 			kills = kills[1:]
@@ -142,7 +143,7 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 	if len(kills) > 0 {
 		t.Fatalf("all loads had ended before the kills at %v", kills)
 	}
-	loads, again := map[string]int{}, 0
+	again := 0
 	for _, id := range extractions {
 		a, err := accountFor(t.Context(), q, "ws1", id)
 		if err != nil {
@@ -150,7 +151,6 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 		}
 		oneOutcomeEach(t, a)
 		for _, o := range a.Outcomes {
-			loads[o.Worker]++
 			if o.Attempts > 1 {
 				again++
 			}
