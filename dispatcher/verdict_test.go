@@ -7,8 +7,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -93,15 +93,20 @@ func TestVerdict(t *testing.T) {
 // exported types with a method Error.
 func exportedErrors(t *testing.T, room string) []string {
 	t.Helper()
-	packages, err := parser.ParseDir(token.NewFileSet(), "../"+room, func(f fs.FileInfo) bool {
-		return !strings.HasSuffix(f.Name(), "_test.go")
-	}, parser.SkipObjectResolution)
+	paths, err := filepath.Glob("../" + room + "/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found []string
-	for _, p := range packages {
-		ast.Inspect(&ast.Package{Files: p.Files}, func(n ast.Node) bool {
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.FuncDecl:
 				if n.Recv != nil && n.Name.Name == "Error" {
