@@ -73,17 +73,17 @@ func (c Config) withDefaults() Config {
 }
 
 // chunkBytes is how much an extraction may hold in columns at a time. The
-// budget covers four such: the chunk, its gathered copy, and as much again for
-// what the garbage collector has not yet taken back. A walk over what was
-// spilled holds less (see scratch).
+// budget covers eight such: the chunk with the room it grows into, its gathered
+// copy, and as much again for what the garbage collector has not yet taken back
+// (BenchmarkMemory). A walk over what was spilled holds less (see scratch).
 func (c Config) chunkBytes() int64 {
-	return max(c.MemoryBytes/int64(4*c.Concurrency), 1<<20)
+	return max(c.MemoryBytes/int64(8*c.Concurrency), 1<<20)
 }
 
 // scratch is where an extraction beyond its chunk goes: with three levels of
 // runs, which hold 4096 chunks, a walk reads half a chunk at a time.
 func (c Config) scratch() scratch {
-	return scratch{dir: c.ScratchDir, blockBytes: min(max(c.chunkBytes()/128, 16<<10), 1<<20)}
+	return scratch{dir: c.ScratchDir, blockBytes: min(max(c.chunkBytes()/64, 16<<10), 1<<20)}
 }
 
 // ErrStopped is the cause of an extraction's context when its dispatcher was

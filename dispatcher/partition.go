@@ -54,6 +54,9 @@ func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, er
 			DataTableTitle: c.DataTableTitle, ReportType: c.ReportType, Filename: c.Filename, Load: p.Time,
 		},
 	}
+	if p.Schema == nil {
+		return ps, nil
+	}
 	if i, ok := p.Schema.Index(c.DateColumn); ok && naming.Dated() {
 		ps.date = i
 	}

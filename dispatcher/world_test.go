@@ -264,6 +264,42 @@ func (w *world) loads(extraction string) []sent {
 	return all
 }
 
+// standing counts the messages of each load on the queue, by id.
+func (w *world) standing(extraction string) map[string]uint64 {
+	w.t.Helper()
+	s, err := w.js.Stream(w.within(), "LOADS")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	info, err := s.Info(w.within(), jetstream.WithSubjectFilter("load.fresh.acme."+extraction+".*"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	all := map[string]uint64{}
+	for subject, n := range info.State.Subjects {
+		all[subject[strings.LastIndexByte(subject, '.')+1:]] = n
+	}
+	return all
+}
+
+// load is a load on the queue by its key.
+func (w *world) load(extraction, key string) sent {
+	w.t.Helper()
+	s, err := w.js.Stream(w.within(), "LOADS")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m, err := s.GetLastMsgForSubject(w.within(), "load.fresh.acme."+extraction+"."+messages.LoadID("ws", extraction, "acme-data", key))
+	if err != nil {
+		w.t.Fatalf("load %s: %v", key, err)
+	}
+	l, err := messages.ParseLoad(m.Header.Get(messages.HeaderLoad))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return sent{l, m.Data}
+}
+
 func keys(loads []sent) []string {
 	all := []string{}
 	for _, l := range loads {

@@ -256,3 +256,35 @@ func BenchmarkUnmarshalRows(b *testing.B) {
 		i++
 	}
 }
+
+// A number column that stands before the first dictionary must not take it for
+// its own: a slice of it would read past the values.
+func TestUnmarshalRowsThenSlice(t *testing.T) {
+	schema, err := NewSchema([]Column{{Name: "day", Type: Type{Kind: Date}}, {Name: "name", Type: Type{Kind: String}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows *Rows
+	d := NewDecoder(schema, DecodeOptions{}, func(r *Rows) error { rows = r; return nil })
+	const text = `{"day":"2024-06-18","name":"a"}` + "\n" + `{"day":"2024-06-19","name":"a"}` + "\n" + `{"day":"2024-06-20","name":"a"}` + "\n"
+	if _, err := d.Decode(1, NDJSONInput, Plain, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := MarshalRows(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := UnmarshalRows(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read.Size() != rows.Size() {
+		t.Errorf("size: got %d, want %d", read.Size(), rows.Size())
+	}
+	if diff := diffGrids(grid(rows.Slice(1, 3)), grid(read.Slice(1, 3))); diff != "" {
+		t.Error(diff)
+	}
+}

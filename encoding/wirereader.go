@@ -311,11 +311,12 @@ func (m *wireMessage) record(schema *Schema, ids map[int]int64, dictionaries map
 	r := &Rows{schema: schema, n: batch.rows, vectors: make([]vector, schema.Len())}
 	for i := range r.vectors {
 		id, coded := ids[i]
-		dictionary, known := dictionaries[id]
-		if coded && !known {
-			return nil, fmt.Errorf("dictionary %d is missing", id)
-		}
+		var dictionary texts
 		if coded {
+			var known bool
+			if dictionary, known = dictionaries[id]; !known {
+				return nil, fmt.Errorf("dictionary %d is missing", id)
+			}
 			delete(dictionaries, id) // it is one column's, so that each is read once
 		}
 		of := schema.Column(i)

@@ -43,6 +43,7 @@ func (p *program) actor(ctx context.Context, role string, run func(context.Conte
 func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {
 	f.IntVar(&c.Concurrency, "dispatch-concurrency", 1, "extractions read at a time")
 	f.Int64Var(&c.MemoryBytes, "dispatch-memory", 256<<20, "bytes that extractions in work may hold; beyond it they are spilled to disk")
+	f.DurationVar(&c.Grace, "dispatch-grace", 0, "given to the extraction in work at a stop; default 20s")
 	f.StringVar(&c.ScratchDir, "dispatch-scratch", "", "directory for spills; default: the system's temporary one")
 }
 

@@ -111,7 +111,7 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 
 	q := f.queue()
 	ended, total := map[string]bool{}, int64(-1)
-	plans, loads := map[string]int64{}, map[string]int{}
+	plans := map[string]int64{}
 	for event, err := range q.Events(t.Context(), "ws1", "", true) {
 		if err != nil {
 			t.Fatal(err)
@@ -129,7 +129,6 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 			}
 		case messages.EventOutcome:
 			ended[event.Outcome.Load] = true
-			loads[event.Outcome.Worker]++
 		}
 		if len(kills) > 0 && len(ended) >= kills[0] {
 			kills = kills[1:]
@@ -159,11 +158,6 @@ func TestP1KillWorkerSameBytes(t *testing.T) {
 	if again == 0 {
 		t.Error("no load was delivered twice: the kills hit nothing in work")
 	}
-	for _, p := range workers {
-		if loadsOf(p, loads) == 0 {
-			t.Errorf("worker %d carried out nothing, want each to do a part: %v", p.cmd.Process.Pid, loads)
-		}
-	}
 	sameObjects(t, f.objects(), ofFormats(want, encoding.JSONGzip, encoding.Parquet))
 	f.stop(workers[len(workers)-1])
 	f.stop(dispatcher)
@@ -177,7 +171,7 @@ func TestStoppedDispatcherGivesBack(t *testing.T) {
 	f.up("--servers-only", "--bucket", demoBucket)
 	f.applyDemo()
 	f.publishDemo("demo-csv", "stopped")
-	first := f.command("dispatcher")
+	first := f.command("dispatcher", "--dispatch-grace", "1ms")
 	var second *process
 	for event, err := range f.queue().Events(t.Context(), "ws1", "stopped", true) {
 		if err != nil {
