@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -59,9 +60,44 @@ func StartSecured(t testing.TB, workspaces ...string) *Secured {
 	t.Helper()
 	s := newSecured(t, workspaces...)
 	t.Setenv("NATS_NAME", "secured")
+	t.Cleanup(s.stop)
+	s.Restart(t)
+	return s
+}
+
+// Restart reads the configuration again, on the same directory; the address
+// changes.
+func (s *Secured) Restart(t testing.TB) {
+	t.Helper()
+	s.stop()
 	s.Options = s.process(t, "server.conf")
 	s.server = s.start(t, s.Options)
-	return s
+}
+
+func (s *Secured) stop() {
+	if s.server != nil {
+		s.server.Shutdown()
+		s.server.WaitForShutdown()
+		s.server = nil
+	}
+}
+
+// Unbind takes a workspace's extractors every limit of permissions from the
+// next start on: what holds them is their account alone.
+func (s *Secured) Unbind(t testing.TB, workspace string) {
+	t.Helper()
+	path := filepath.Join(s.Dir, "tenants", workspace+".conf")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loose := regexp.MustCompile(`(?s), permissions: \{.*?\n  \} \} \]`).ReplaceAll(text, []byte(" } ]"))
+	if bytes.Equal(loose, text) {
+		t.Fatalf("%s has no permissions to take", path)
+	}
+	if err := os.WriteFile(path, loose, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func newSecured(t testing.TB, workspaces ...string) *Secured {
@@ -143,10 +179,6 @@ func (s *Secured) start(t testing.TB, options *server.Options) *server.Server {
 	}
 	srv.SetLogger(&s.protocol, false, true)
 	srv.Start()
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
 	if !srv.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server takes no connections")
 	}
