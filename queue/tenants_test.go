@@ -210,6 +210,33 @@ func TestP11ForeignMessageIDs(t *testing.T) {
 	}
 }
 
+// TestSecuredCluster takes an extraction through the three servers of
+// cluster.conf, each role with its own credentials.
+func TestSecuredCluster(t *testing.T) {
+	s := queuetest.StartSecuredCluster(t, "ws")
+	three := func(c *queue.Config) { c.Topology.Replicas = 3 }
+	must(t, "provision", s.Connect(t, queuetest.Provisioner, three).Provision(within(t, 20*time.Second)))
+	dispatcher, worker := s.Connect(t, queuetest.Dispatcher), s.Connect(t, queuetest.Worker)
+	extract(t, s.Connect(t, "ws"), "ws", "e", 2)
+	commit := nextCommit(t, dispatcher)
+	if n := drain(t, "batches", dispatcher.Batches(within(t, 10*time.Second), "ws", "e")); n != 2 {
+		t.Errorf("batches: got %d, want 2", n)
+	}
+	dispatch(t, dispatcher, "e", 3, messages.Fresh)
+	must(t, "done", commit.Done(within(t, 10*time.Second)))
+	loads := openLoads(t, worker)
+	for range 3 {
+		d := next(t, loads)
+		must(t, "done", d.Done(within(t, 10*time.Second), loadedOutcome(d)))
+	}
+	if left := loadsLeft(t, s.Connect(t, queuetest.Operator)); left != 0 {
+		t.Errorf("loads left: got %d, want 0", left)
+	}
+	for _, violation := range s.Violations() {
+		t.Errorf("refused: %s", violation)
+	}
+}
+
 func TestAdmit(t *testing.T) {
 	s := queuetest.StartSecured(t, "ws")
 	_, key, err := queue.NewNKey()

@@ -173,15 +173,21 @@ func (s *Secured) process(t testing.TB, file string) *server.Options {
 
 func (s *Secured) start(t testing.TB, options *server.Options) *server.Server {
 	t.Helper()
+	srv := s.launch(t, options)
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server takes no connections")
+	}
+	return srv
+}
+
+func (s *Secured) launch(t testing.TB, options *server.Options) *server.Server {
+	t.Helper()
 	srv, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv.SetLogger(&s.protocol, false, true)
 	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server takes no connections")
-	}
 	return srv
 }
 
