@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,12 +162,15 @@ func TestP11AccountsAreTheWall(t *testing.T) {
 		b := messages.Batch{Workspace: "loose", Extraction: "e", Ordinal: n + 1}
 		must(t, "publish", nc.PublishMsg(&nats.Msg{Subject: "rows.loose.e", Reply: reply, Header: nats.Header(b.Header())}))
 	}
+	for _, to := range []string{"load.fresh.acme.e.l", "rows.ws.e"} { // a trace of the message goes there
+		must(t, "publish", nc.PublishMsg(&nats.Msg{Subject: "rows.loose.e", Header: nats.Header{"Nats-Trace-Dest": {to}}}))
+	}
 	m, err := nc.RequestWithContext(within(t, 5*time.Second), "rows.loose.e", nil) // comes after them
-	if err != nil || !strings.Contains(string(m.Data), `"seq":7`) {
-		t.Errorf("seventh batch: got %+v, %v", m, err)
+	if err != nil || !strings.Contains(string(m.Data), `"seq":9`) {
+		t.Errorf("ninth batch: got %+v, %v", m, err)
 	}
 	want := before
-	want["ROWS"] += 7
+	want["ROWS"] += 9
 	if diff := cmp.Diff(want, standing(t, s)); diff != "" {
 		t.Errorf("what stands on the streams (-want +got):\n%s", diff)
 	}
@@ -182,6 +186,59 @@ func TestP11AccountsAreTheWall(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// TestP11HostileHeaders publishes on an extractor's own subjects with headers
+// that make the server do more than store.
+func TestP11HostileHeaders(t *testing.T) {
+	s := queuetest.StartSecured(t, "ws", "other")
+	must(t, "provision", s.Connect(t, queuetest.Provisioner).Provision(within(t, 10*time.Second)))
+	dispatcher := s.Connect(t, queuetest.Dispatcher)
+	for _, workspace := range []string{"ws", "other"} {
+		must(t, "event", dispatcher.Publish(within(t, 5*time.Second), messages.Event{
+			Kind: messages.EventAccepted, Workspace: workspace, Extraction: "e",
+		}))
+	}
+	extract(t, s.Connect(t, "ws"), "ws", "e", 2)
+	before := standing(t, s)
+	nc := s.Attack(t, "other")
+	headers := []struct {
+		name   string
+		header map[string]string
+	}{
+		{"roll the stream up", map[string]string{"Nats-Rollup": "all"}},
+		{"roll a subject up", map[string]string{"Nats-Rollup": "sub"}},
+		{"expire", map[string]string{"Nats-TTL": "1s"}},
+		{"schedule elsewhere", map[string]string{"Nats-Schedule": "@at 2020-01-01T00:00:00Z", "Nats-Schedule-Target": "rows.ws.e"}},
+		{"batch", map[string]string{"Nats-Batch-Id": "b", "Nats-Batch-Sequence": "1", "Nats-Batch-Commit": "1"}},
+		{"count", map[string]string{"Nats-Incr": "1"}},
+	}
+	for _, test := range headers {
+		t.Run(test.name, func(t *testing.T) {
+			m := &nats.Msg{Subject: "rows.other.e", Header: nats.Header{}, Data: []byte("{}")}
+			for name, value := range test.header {
+				m.Header.Set(name, value)
+			}
+			answer, err := nc.RequestMsgWithContext(within(t, 5*time.Second), m)
+			must(t, "publish", err)
+			if !refused(answer) {
+				t.Errorf("got answer %s, want a refusal", answer.Data)
+			}
+		})
+	}
+	// Direct Get by subject takes no other question in its body.
+	for _, body := range []string{`{"last_by_subj":"event.ws.e.accepted"}`, `{"seq":1}`, `{"multi_last":["event.>"]}`, `{"next_by_subj":"event.>","batch":9}`} {
+		m, err := nc.RequestWithContext(within(t, 5*time.Second), "$JS.API.DIRECT.GET.EVENTS.event.other.e.accepted", []byte(body))
+		if err != nil || m.Header.Get("Status") != "408" || len(m.Data) > 0 {
+			t.Errorf("%s: got %q %v, %v, want status 408", body, m.Data, m.Header, err)
+		}
+	}
+	if diff := cmp.Diff(before, standing(t, s)); diff != "" {
+		t.Errorf("what stands on the streams (-want +got):\n%s", diff)
+	}
+	if n := drain(t, "batches", dispatcher.Batches(within(t, 5*time.Second), "ws", "e")); n != 2 {
+		t.Errorf("batches of the other workspace: got %d, want 2", n)
 	}
 }
 
@@ -281,14 +338,21 @@ func TestAdmit(t *testing.T) {
 	path := filepath.Join(s.Dir, "tenants", "A-b_9.conf")
 	text, err := os.ReadFile(path)
 	must(t, "read", err)
-	must(t, "write", os.WriteFile(path, []byte(strings.ReplaceAll(string(text), `subject: "rows.A-b_9.*"`, `subject: "rows.ws.*"`)), 0o600))
-	options, err := server.ProcessConfigFile(filepath.Join(s.Dir, "server.conf"))
-	if err == nil {
-		options.Port, options.HTTPPort = server.RANDOM_PORT, 0
-		_, err = server.NewServer(options)
-	}
-	if err == nil || !strings.Contains(err.Error(), "rows.ws.*") {
-		t.Errorf("import of another workspace's subject: got %v, want a refusal", err)
+	for _, subject := range []string{"rows.%s.*", "commit.%s.*", "event.%s.>", "$JS.API.DIRECT.GET.EVENTS.event.%s.>"} {
+		own, foreign := fmt.Sprintf(`subject: "`+subject, "A-b_9"), fmt.Sprintf(`subject: "`+subject, "ws")
+		changed := strings.Replace(string(text), own, foreign, 1)
+		if changed == string(text) {
+			t.Fatalf("the file imports no %s:\n%s", own, text)
+		}
+		must(t, "write", os.WriteFile(path, []byte(changed), 0o600))
+		options, err := server.ProcessConfigFile(filepath.Join(s.Dir, "server.conf"))
+		if err == nil {
+			options.Port, options.HTTPPort = server.RANDOM_PORT, 0
+			_, err = server.NewServer(options)
+		}
+		if err == nil {
+			t.Errorf("import of %s: got no error", foreign)
+		}
 	}
 }
 
