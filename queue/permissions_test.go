@@ -123,7 +123,7 @@ func (w *secureWalk) destinations(t *testing.T) {
 	_, err = store.Put(ctx, "acme", []byte("second"), revision)
 	must(t, "update destination", err)
 	// So much that the server asks the reader to answer for its flow.
-	for n := range 60 {
+	for n := range 20 {
 		_, err = store.Put(ctx, fmt.Sprintf("big-%d", n), bytes.Repeat([]byte("x"), 100<<10), queue.Any)
 		must(t, "put destination", err)
 	}
@@ -299,8 +299,8 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	_, err = store.Get(ctx, "acme")
 	must(t, "destination", err)
 	stored, err := store.List(ctx)
-	if err != nil || len(stored) != 60 {
-		t.Errorf("destinations: got %d, %v, want 60", len(stored), err)
+	if err != nil || len(stored) != 20 {
+		t.Errorf("destinations: got %d, %v, want 20", len(stored), err)
 	}
 	history, err := store.History(ctx, "acme")
 	if err != nil || len(history) != 2 {
@@ -310,7 +310,7 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	defer stop()
 	n := 0
 	for _, err := range store.Watch(watch) {
-		if n++; n == 61 { // all, and the deleted one
+		if n++; n == 21 { // all, and the deleted one
 			stop()
 		}
 		if err != nil && watch.Err() == nil {

@@ -270,6 +270,9 @@ type protocol struct {
 var operation = regexp.MustCompile(`"v[^:"]*:go:([^"]*)".* - <<- \[(H?PUB|SUB) ([^ \]]+)`)
 
 func (p *protocol) Tracef(format string, v ...any) {
+	if strings.Contains(format, "MSG_PAYLOAD") {
+		return // megabytes of them
+	}
 	found := operation.FindStringSubmatch(fmt.Sprintf(format, v...))
 	if found == nil {
 		return
