@@ -294,6 +294,25 @@ func TestSecuredCluster(t *testing.T) {
 	}
 }
 
+// TestAdmitWhileRunning admits a workspace by a reload; those that are
+// connected stay so.
+func TestAdmitWhileRunning(t *testing.T) {
+	s := queuetest.StartSecured(t, "ws")
+	must(t, "provision", s.Connect(t, queuetest.Provisioner).Provision(within(t, 10*time.Second)))
+	dispatcher, old := s.Connect(t, queuetest.Dispatcher), s.Connect(t, "ws")
+	extract(t, old, "ws", "e1", 1)
+	s.Invite(t, "late")
+	s.Reload(t) // knows the account
+	s.Reload(t) // and now its imports: nats-server 2.15.2 leaves them out the first time
+	extract(t, s.Connect(t, "late"), "late", "e1", 1)
+	extract(t, old, "ws", "e2", 1)
+	for _, workspace := range []string{"ws", "late"} {
+		if n := drain(t, "batches", dispatcher.Batches(within(t, 10*time.Second), workspace, "e1")); n != 1 {
+			t.Errorf("batches of %s: got %d, want 1", workspace, n)
+		}
+	}
+}
+
 func TestAdmit(t *testing.T) {
 	s := queuetest.StartSecured(t, "ws")
 	_, key, err := queue.NewNKey()

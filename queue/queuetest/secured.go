@@ -74,6 +74,17 @@ func (s *Secured) Restart(t testing.TB) {
 	s.server = s.start(t, s.Options)
 }
 
+// Reload makes the server read its configuration again while it runs.
+func (s *Secured) Reload(t testing.TB) {
+	t.Helper()
+	options := s.process(t, "server.conf")
+	options.Port = s.Options.Port
+	if err := s.server.ReloadOptions(options); err != nil {
+		t.Fatalf("reload: %v", err)
+	}
+	s.Options = options
+}
+
 func (s *Secured) stop() {
 	if s.server != nil {
 		s.server.Shutdown()
@@ -106,26 +117,14 @@ func newSecured(t testing.TB, workspaces ...string) *Secured {
 	if err := os.CopyFS(s.Dir, os.DirFS(deployed(t))); err != nil {
 		t.Fatal(err)
 	}
-	keys := t.TempDir()
-	for _, who := range slices.Concat(Roles(), []string{"system"}, workspaces) {
-		seed, public, err := queue.NewNKey()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.seeds[who], s.public[who] = filepath.Join(keys, who+".seed"), public
-		if err := os.WriteFile(s.seeds[who], []byte(seed), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for _, role := range append(Roles(), "system") {
+		s.identify(t, role)
 		t.Setenv("NATS_NKEY_"+strings.ToUpper(role), s.public[role])
 	}
 	for _, workspace := range workspaces {
-		if out, err := s.Admit(t, workspace, s.public[workspace]); err != nil {
-			t.Fatalf("admit %s: %v\n%s", workspace, err, out)
-		}
+		s.Invite(t, workspace)
 	}
-	cert, key, roots := certificate(t, keys)
+	cert, key, roots := certificate(t, t.TempDir())
 	s.tls = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
 	for name, value := range map[string]string{
 		"NATS_STORE": t.TempDir(), "NATS_MAX_STORE": "4GB", "NATS_TLS_CERT": cert, "NATS_TLS_KEY": key,
@@ -134,6 +133,29 @@ func newSecured(t testing.TB, workspaces ...string) *Secured {
 		t.Setenv(name, value)
 	}
 	return s
+}
+
+// identify makes the keys of a role or workspace.
+func (s *Secured) identify(t testing.TB, who string) {
+	t.Helper()
+	seed, public, err := queue.NewNKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.seeds[who], s.public[who] = filepath.Join(t.TempDir(), "seed"), public
+	if err := os.WriteFile(s.seeds[who], []byte(seed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Invite admits a workspace with keys of its own, from the next start or
+// reload on.
+func (s *Secured) Invite(t testing.TB, workspace string) {
+	t.Helper()
+	s.identify(t, workspace)
+	if out, err := s.Admit(t, workspace, s.public[workspace]); err != nil {
+		t.Fatalf("admit %s: %v\n%s", workspace, err, out)
+	}
 }
 
 // deployed is the directory deploy/nats, found from the module's root.
