@@ -1,6 +1,8 @@
 package messages
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"mime"
 	"slices"
 	"strconv"
@@ -22,10 +24,23 @@ type Batch struct {
 }
 
 // MsgID is the batch's Nats-Msg-Id: the server drops a second publish of the
-// same batch. It names the workspace too, because the server compares ids over
-// the whole stream.
+// same batch.
 func (b Batch) MsgID() string {
-	return b.Workspace + "/" + b.Extraction + "/" + strconv.Itoa(b.Ordinal)
+	return msgID(b.Workspace, b.Extraction, strconv.Itoa(b.Ordinal), b.Body)
+}
+
+// CommitMsgID is the Nats-Msg-Id of a commit, given its body.
+func CommitMsgID(workspace, extraction string, body []byte) string {
+	return msgID(workspace, extraction, "commit", body)
+}
+
+// msgID names the workspace because the server compares ids over a whole
+// stream, and has a hash of the body in it because another workspace's
+// extractor could otherwise publish under the id before its owner does: the
+// owner's message would be acknowledged as a duplicate, and lost.
+func msgID(workspace, extraction, part string, body []byte) string {
+	sum := sha256.Sum256(body)
+	return workspace + "/" + extraction + "/" + part + "/" + hex.EncodeToString(sum[:16])
 }
 
 // Header is what the batch is published with, beside its Body.

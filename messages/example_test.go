@@ -75,6 +75,9 @@ func TestReadmeShellExampleRuns(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, commit.body)
 	}
+	if id := CommitMsgID(c.WorkspaceID, c.Extraction, commit.body); commit.header.Get(HeaderMsgID) != id {
+		t.Errorf("commit has id %q, want %q", commit.header.Get(HeaderMsgID), id)
+	}
 	sum := sha256.Sum256(b.Body)
 	if got := hex.EncodeToString(sum[:]); len(c.Batches) != 1 || c.Batches[0].SHA256 != got {
 		t.Errorf("the commit lists %+v, want one batch of SHA-256 %s", c.Batches, got)
@@ -87,7 +90,8 @@ func TestReadmeShellExampleRuns(t *testing.T) {
 	if err != nil || int64(bytes.Count(rows, []byte("\n"))) != c.Rows {
 		t.Errorf("%q (%v): want %d rows", rows, err, c.Rows)
 	}
-	if got := published(2).subject; got != EventSubjects("acme", "x1") {
-		t.Errorf("the example listens on %q, want %q", got, EventSubjects("acme", "x1"))
+	want := "$JS.API.DIRECT.GET.EVENTS." + EventSubject(&Event{Workspace: "acme", Extraction: "x1", Kind: EventCompleted})
+	if got := published(2).subject; got != want {
+		t.Errorf("the example asks on %q, want %q", got, want)
 	}
 }

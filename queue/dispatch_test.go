@@ -152,7 +152,7 @@ func TestP2DispatchPackedOtherwise(t *testing.T) {
 	interrupted := f.Dispatch(ctx, "ws", "e", "plan")
 	add(interrupted, 5, 3<<20) // two chunks of two go out
 	late := f.Dispatch(ctx, "ws", "e", "plan")
-	if stands, err := late.Pass(ctx, must(loadOf("ws", "e", 0, messages.Fresh))); !stands || err != nil {
+	if stands, err := late.Pass(ctx, loadOnly(loadOf("ws", "e", 0, messages.Fresh))); !stands || err != nil {
 		t.Fatalf("load 0: got %v, %v, want that it stands", stands, err)
 	}
 	again := f.Connect(t).Dispatch(ctx, "ws", "e", "plan")
@@ -179,7 +179,7 @@ func TestP2DispatchPackedOtherwise(t *testing.T) {
 	}
 }
 
-func must(load *messages.Load, _ []byte) *messages.Load { return load }
+func loadOnly(load *messages.Load, _ []byte) *messages.Load { return load }
 
 func TestDispatchCutsByBytes(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,10 @@ package queue
 
 import (
 	"context"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/loadfleet/loadfleet/messages"
 )
@@ -26,5 +30,16 @@ func ReplayWithoutRemoving(ctx context.Context, q *Queue, sequence uint64) error
 		return err
 	}
 	_, err = q.publish(ctx, m)
+	return err
+}
+
+// ForgetStream leaves the bucket as an older version made it, which had no
+// such stream.
+func ForgetStream(ctx context.Context, q *Queue, name string) error {
+	older := slices.DeleteFunc(q.cfg.provisioned(), func(s string) bool { return s == name })
+	_, err := q.js.UpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: bucketDestinations, History: 64, Storage: jetstream.FileStorage,
+		Metadata: map[string]string{metadataProvisioned: strings.Join(older, " ")},
+	})
 	return err
 }

@@ -101,11 +101,6 @@ func (e *Extraction) Append(ctx context.Context, b messages.Batch) error {
 // maxHeader is the room kept for a message's headers; the server takes 64 KB.
 const maxHeader = 64 << 10
 
-func (e *Extraction) msgID(part string) string {
-	// A stream remembers ids of all workspaces together.
-	return e.commit.WorkspaceID + "/" + e.commit.Extraction + "/" + part
-}
-
 func (e *Extraction) failure() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -127,7 +122,7 @@ func (e *Extraction) Commit(ctx context.Context) error {
 		return fmt.Errorf("commit extraction %s: %w", e.commit.Extraction, err)
 	}
 	m := &nats.Msg{Subject: messages.CommitSubject(e.commit.WorkspaceID, e.commit.Extraction), Header: nats.Header{}, Data: body}
-	m.Header.Set(messages.HeaderMsgID, e.msgID("commit"))
+	m.Header.Set(messages.HeaderMsgID, messages.CommitMsgID(e.commit.WorkspaceID, e.commit.Extraction, body))
 	ack, err := e.q.publish(ctx, m)
 	switch {
 	case taken(err):

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -173,7 +174,8 @@ func (c Config) consumerConfigs() map[string][]jetstream.ConsumerConfig {
 }
 
 // Provision makes every stream, consumer and bucket, or brings those that are
-// there up to date. It may be repeated at any time, and by several at once.
+// there up to date. It may be repeated at any time, and by several at once. It
+// needs the rights of a provisioner: the actors only Check.
 func (q *Queue) Provision(ctx context.Context) error {
 	for _, s := range q.cfg.streamConfigs() {
 		if err := q.retry(ctx, "provision stream "+s.Name, func(ctx context.Context) error {
@@ -197,6 +199,7 @@ func (q *Queue) Provision(ctx context.Context) error {
 		_, err := q.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket:      bucketDestinations,
 			Description: "destinations, their secrets sealed",
+			Metadata:    map[string]string{metadataProvisioned: strings.Join(q.cfg.provisioned(), " ")},
 			History:     64,
 			Storage:     jetstream.FileStorage,
 			Replicas:    max(q.cfg.Topology.Replicas, 1),

@@ -33,7 +33,7 @@ func (p *program) actor(ctx context.Context, role string, run func(context.Conte
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(ctx))) }()
-	if err := q.Provision(ctx); err != nil {
+	if err := q.Check(ctx); err != nil {
 		return fmt.Errorf("%s: %w", role, err)
 	}
 	log.Info(role + " ready")

@@ -49,7 +49,7 @@ func (p *program) atDesk(ctx context.Context, do func(*desk) error) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(ctx))) }()
-	if err := q.Provision(ctx); err != nil {
+	if err := q.Check(ctx); err != nil {
 		return err
 	}
 	return do(&desk{queue: q, store: q.Destinations(), keyring: keyring})

@@ -32,7 +32,7 @@ func (p *program) onQueue(ctx context.Context, name string, do func(*queue.Queue
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(ctx))) }()
-	if err := q.Provision(ctx); err != nil {
+	if err := q.Check(ctx); err != nil {
 		return err
 	}
 	return do(q)
