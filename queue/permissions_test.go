@@ -148,7 +148,7 @@ func (w *secureWalk) dispatch(t *testing.T) {
 	}
 	_, err = q.PinPlan(ctx, "ws", "e1", []byte("{}"))
 	must(t, "pin plan", err)
-	if n := drain(t, "batches", q.Batches(ctx, "ws", "e1")); n != 3 {
+	if n := drain(t, "batches", q.Batches(ctx, "ws", "e1", nil)); n != 3 {
 		t.Fatalf("batches: got %d, want 3", n)
 	}
 	for range 2 { // the second finds the first one's marker
@@ -183,7 +183,7 @@ func (w *secureWalk) dispatch(t *testing.T) {
 		})
 		must(t, "publish batch", err)
 	}
-	if n := drain(t, "batches", q.Batches(ctx, "ws", "e2")); n != 2 {
+	if n := drain(t, "batches", q.Batches(ctx, "ws", "e2", nil)); n != 2 {
 		t.Fatalf("batches: got %d, want 2", n)
 	}
 	must(t, "event", q.Publish(ctx, messages.Event{
@@ -198,11 +198,19 @@ func (w *secureWalk) dispatch(t *testing.T) {
 func (w *secureWalk) work(t *testing.T) {
 	ctx := within(t, 15*time.Second)
 	loads := openLoads(t, w.worker)
-	must(t, "retry", next(t, loads).Retry(ctx, 0))
+	must(t, "postpone", next(t, loads).Postpone(ctx, 0, queue.Past{}))
+	watch, stop := context.WithCancel(ctx)
+	for _, err := range w.worker.Destinations().Watch(watch) {
+		must(t, "watch", err)
+		break
+	}
+	stop()
 	for range 2 {
 		d := next(t, loads)
 		must(t, "load", d.Err)
-		_, err := w.worker.Destinations().Get(ctx, "acme")
+		_, err := d.Past(ctx)
+		must(t, "past", err)
+		_, err = w.worker.Destinations().Get(ctx, "acme")
 		must(t, "destination", err)
 		for _, ref := range d.Load.Slices {
 			drain(t, "slices", w.worker.Slice(ctx, ref))

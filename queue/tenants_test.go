@@ -34,7 +34,8 @@ var forbidden = []struct {
 	{"worker deletes its consumer", queuetest.Worker, "$JS.API.CONSUMER.DELETE.LOADS.loads-fresh", ""},
 	{"worker changes its consumer", queuetest.Worker, "$JS.API.CONSUMER.CREATE.LOADS.loads-fresh.load.fresh.>", ""},
 	{"worker takes commits", queuetest.Worker, "$JS.API.CONSUMER.MSG.NEXT.COMMITS.dispatcher", ""},
-	{"worker lists destinations", queuetest.Worker, "$JS.API.CONSUMER.CREATE.KV_destinations.x.$KV.destinations.>", ""},
+	{"worker changes a destination", queuetest.Worker, "$KV.destinations.acme", ""},
+	{"dispatcher lists destinations", queuetest.Dispatcher, "$JS.API.CONSUMER.CREATE.KV_destinations.x.$KV.destinations.>", ""},
 	{"worker buries a commit", queuetest.Worker, "dead.dispatch.acme.e", ""},
 	{"worker hears answers to others", queuetest.Worker, "", "_INBOX_dispatcher.>"},
 	{"worker hears everything", queuetest.Worker, "", ">"},
@@ -237,7 +238,7 @@ func TestP11HostileHeaders(t *testing.T) {
 	if diff := cmp.Diff(before, standing(t, s)); diff != "" {
 		t.Errorf("what stands on the streams (-want +got):\n%s", diff)
 	}
-	if n := drain(t, "batches", dispatcher.Batches(within(t, 5*time.Second), "ws", "e")); n != 2 {
+	if n := drain(t, "batches", dispatcher.Batches(within(t, 5*time.Second), "ws", "e", nil)); n != 2 {
 		t.Errorf("batches of the other workspace: got %d, want 2", n)
 	}
 }
@@ -276,7 +277,7 @@ func TestSecuredCluster(t *testing.T) {
 	dispatcher, worker := s.Connect(t, queuetest.Dispatcher), s.Connect(t, queuetest.Worker)
 	extract(t, s.Connect(t, "ws"), "ws", "e", 2)
 	commit := nextCommit(t, dispatcher)
-	if n := drain(t, "batches", dispatcher.Batches(within(t, 10*time.Second), "ws", "e")); n != 2 {
+	if n := drain(t, "batches", dispatcher.Batches(within(t, 10*time.Second), "ws", "e", nil)); n != 2 {
 		t.Errorf("batches: got %d, want 2", n)
 	}
 	dispatch(t, dispatcher, "e", 3, messages.Fresh)
@@ -307,7 +308,7 @@ func TestAdmitWhileRunning(t *testing.T) {
 	extract(t, s.Connect(t, "late"), "late", "e1", 1)
 	extract(t, old, "ws", "e2", 1)
 	for _, workspace := range []string{"ws", "late"} {
-		if n := drain(t, "batches", dispatcher.Batches(within(t, 10*time.Second), workspace, "e1")); n != 1 {
+		if n := drain(t, "batches", dispatcher.Batches(within(t, 10*time.Second), workspace, "e1", nil)); n != 1 {
 			t.Errorf("batches of %s: got %d, want 1", workspace, n)
 		}
 	}
