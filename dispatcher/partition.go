@@ -181,4 +181,4 @@ func (ps *partitions) close() error {
 	return ps.scratch.close()
 }
 
-func (p *plan) dateByLoad() bool { return p.Undated == destination.DateByLoad }
+func (p *plan) dateByLoad() bool { return p.Undated == string(destination.DateByLoad) }
