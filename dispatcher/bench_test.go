@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/loadfleet/loadfleet/encoding"
+	"github.com/loadfleet/loadfleet/messages"
 )
 
 // BenchmarkMemory gathers and walks 300 MB of columns within 64 MiB, and
@@ -28,7 +29,7 @@ func BenchmarkMemory(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		peak := watchHeap()
-		p := &plan{Folder: "/f", FileName: "{{account}}-{{YYYY}}{{MM}}{{DD}}", By: "day", Account: true, Schema: schema, Time: time.Unix(0, 0)}
+		p := &plan{PinnedPlan: messages.PinnedPlan{Folder: "/f", FileName: "{{account}}-{{YYYY}}{{MM}}{{DD}}", By: "day", Account: true, Schema: schema, Time: time.Unix(0, 0)}}
 		ps, err := newPartitions(&c, p, cfg.scratch())
 		if err != nil {
 			b.Fatal(err)

@@ -170,4 +170,4 @@ func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[*encoding.Rows, erro
 // close gives the scratch back.
 func (ps *partitions) close() error { return ps.scratch.close() }
 
-func (p *plan) dateByLoad() bool { return p.Undated == destination.DateByLoad }
+func (p *plan) dateByLoad() bool { return p.Undated == string(destination.DateByLoad) }

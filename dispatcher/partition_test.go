@@ -93,10 +93,10 @@ func makeAll(t *testing.T, p *plan, onDisk scratch, chunks []*encoding.Rows) []m
 func TestP5PartitionsDoNotDependOnMemory(t *testing.T) {
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		p := &plan{
-			Bucket: "b", Folder: "/f", FileName: "{{account}}-{{YYYY}}{{MM}}{{DD}}", File: messages.FileSpec{Format: encoding.JSON}, By: destination.ByDay,
-			Account: true, Undated: destination.DateByLoad, Schema: commitOf("e").Schema, Time: time.Unix(1718712917, 0),
-		}
+		p := &plan{PinnedPlan: messages.PinnedPlan{
+			Bucket: "b", Folder: "/f", FileName: "{{account}}-{{YYYY}}{{MM}}{{DD}}", File: messages.FileSpec{Format: encoding.JSON}, By: string(destination.ByDay),
+			Account: true, Undated: string(destination.DateByLoad), Schema: commitOf("e").Schema, Time: time.Unix(1718712917, 0),
+		}}
 		whole, chunks := randomChunks(t, rng, 1+rng.IntN(4000))
 		want := makeAll(t, p, scratch{dir: t.TempDir()}, []*encoding.Rows{whole})
 		if !slices.IsSortedFunc(want, func(a, b made) int { return strings.Compare(a.Key, b.Key) }) {

@@ -1,14 +1,11 @@
 package dispatcher
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
@@ -16,22 +13,9 @@ import (
 	"github.com/loadfleet/loadfleet/queue"
 )
 
-// plan is all that decides an extraction's loads. It is stored once per
-// extraction, before its first load, and every later try reads it back: an
-// edit of the destination between two tries cannot give one extraction two
-// sets of keys.
+// plan is the extraction's pinned plan and its hash.
 type plan struct {
-	Version  int                     `json:"version"`
-	Bucket   string                  `json:"bucket"`
-	Folder   string                  `json:"folder"`
-	FileName string                  `json:"file_name"`
-	File     messages.FileSpec       `json:"file"`
-	By       destination.PartitionBy `json:"partition_by"`
-	Account  bool                    `json:"load_by_account"`
-	Undated  destination.UndatedRows `json:"undated_rows"`
-	Schema   *encoding.Schema        `json:"schema,omitempty"` // nil: there are no rows
-	Time     time.Time               `json:"time"`             // "today" and the time of the load
-
+	messages.PinnedPlan
 	hash string // of the plan as it is pinned
 }
 
@@ -39,11 +23,11 @@ type plan struct {
 func (d *Dispatcher) pinPlan(ctx context.Context, e *extraction) (*plan, error) {
 	pinned, err := d.queue.Plan(ctx, e.Workspace, e.Extraction)
 	if errors.Is(err, queue.ErrNoPlan) {
-		var made *plan
+		var made *messages.PinnedPlan
 		if made, err = d.makePlan(ctx, e); err != nil {
 			return nil, err
 		}
-		body, merr := json.Marshal(made)
+		body, merr := messages.EncodePlan(made)
 		if merr != nil {
 			return nil, fmt.Errorf("encode plan: %w", merr)
 		}
@@ -52,16 +36,15 @@ func (d *Dispatcher) pinPlan(ctx context.Context, e *extraction) (*plan, error) 
 	if err != nil {
 		return nil, fmt.Errorf("pin plan: %w", err)
 	}
-	var p plan
-	if err := json.NewDecoder(bytes.NewReader(pinned)).Decode(&p); err != nil {
-		return nil, fmt.Errorf("decode pinned plan: %w", err)
+	read, err := messages.ParsePlan(pinned)
+	if err != nil {
+		return nil, fmt.Errorf("pinned plan: %w", err)
 	}
 	sum := sha256.Sum256(pinned)
-	p.hash = hex.EncodeToString(sum[:16])
-	return &p, nil
+	return &plan{PinnedPlan: *read, hash: hex.EncodeToString(sum[:16])}, nil
 }
 
-func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*plan, error) {
+func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.PinnedPlan, error) {
 	s, err := d.settings(ctx, e)
 	if err != nil {
 		return nil, err
@@ -78,10 +61,10 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*plan, error)
 		}
 	}
 	format, separator, compression := s.File()
-	return &plan{
-		Version: 1, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
+	return &messages.PinnedPlan{
+		Version: messages.Version, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
 		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression},
-		By:   s.PartitionBy, Account: s.LoadByAccount, Undated: s.UndatedRows,
+		By:   string(s.PartitionBy), Account: s.LoadByAccount, Undated: string(s.UndatedRows),
 		Schema: schema, Time: e.at.UTC(),
 	}, nil
 }
@@ -117,7 +100,7 @@ func (d *Dispatcher) settings(ctx context.Context, e *extraction) (*destination.
 func (p *plan) naming() (*destination.Naming, error) {
 	s := destination.Settings{
 		Folder: p.Folder, FileName: p.FileName, FileFormat: p.File.Format,
-		PartitionBy: p.By, LoadByAccount: p.Account,
+		PartitionBy: destination.PartitionBy(p.By), LoadByAccount: p.Account,
 	}
 	return s.Naming()
 }

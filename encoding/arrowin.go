@@ -44,55 +44,65 @@ func (s *arrowRows) read(r io.Reader, batch int, maxBytes int64, done func() err
 		}
 		places[j] = i + 1
 	}
-	readers := make([]arrowColumn, len(s.builder.columns))
 	for in.Next() {
 		rec := in.Record()
 		if rec.NumRows() > maxBytes-rows { // rows without values cost nothing to claim
 			return rows, tooLarge{maxBytes}
 		}
-		for i, place := range places {
-			readers[i] = nil
-			if place == 0 {
-				continue
-			}
-			a := rec.Column(place - 1)
-			if readers[i] = s.column(&s.builder.columns[i], a); readers[i] == nil {
-				c := s.builder.columns[i].column
-				return rows, fmt.Errorf("arrow column %q is %v, which does not become %v: send a matching type", c.Name, a.DataType(), c.Type)
-			}
-		}
-		for i := range int(rec.NumRows()) {
-			row := s.builder.begin()
-			set := 0
-			for j, read := range readers {
-				if read == nil {
-					continue
-				}
-				c := &s.builder.columns[j]
-				c.filled = row + 1
-				set++
-				a := rec.Column(places[j] - 1)
-				if a.IsNull(i) {
-					c.setNull(row)
-					continue
-				}
-				if err := read(row, i); err != nil {
-					if c == s.lenient {
-						c.setNull(row)
-						continue
-					}
-					return rows, &RowError{Batch: batch, Row: rows + 1, Column: c.column.Name, Value: shortened([]byte(a.ValueStr(i))), Err: err}
-				}
-			}
-			s.builder.end(set)
-			rows++
-			if err := done(); err != nil {
-				return rows, err
-			}
+		n, err := s.record(rec, places, batch, rows, done)
+		rows += n
+		if err != nil {
+			return rows, err
 		}
 	}
 	if err := in.Err(); err != nil && !errors.Is(err, io.EOF) {
 		return rows, fmt.Errorf("read arrow record: %w", err)
+	}
+	return rows, nil
+}
+
+// record takes every row of a record. places are one more than each column's
+// place in it, 0 when it is not there; before is how many rows came before.
+func (s *arrowRows) record(rec arrow.Record, places []int, batch int, before int64, done func() error) (rows int64, err error) {
+	readers := make([]arrowColumn, len(s.builder.columns))
+	for i, place := range places {
+		if place == 0 {
+			continue
+		}
+		a := rec.Column(place - 1)
+		if readers[i] = s.column(&s.builder.columns[i], a); readers[i] == nil {
+			c := s.builder.columns[i].column
+			return 0, fmt.Errorf("arrow column %q is %v, which does not become %v: send a matching type", c.Name, a.DataType(), c.Type)
+		}
+	}
+	for i := range int(rec.NumRows()) {
+		row := s.builder.begin()
+		set := 0
+		for j, read := range readers {
+			if read == nil {
+				continue
+			}
+			c := &s.builder.columns[j]
+			c.filled = row + 1
+			set++
+			a := rec.Column(places[j] - 1)
+			if a.IsNull(i) {
+				c.setNull(row)
+				continue
+			}
+			if err := read(row, i); err != nil {
+				if c == s.lenient {
+					c.setNull(row)
+					continue
+				}
+				return rows, &RowError{Batch: batch, Row: before + rows + 1, Column: c.column.Name, Value: shortened([]byte(a.ValueStr(i))), Err: err}
+			}
+		}
+		s.builder.end(set)
+		rows++
+		if err := done(); err != nil {
+			return rows, err
+		}
 	}
 	return rows, nil
 }

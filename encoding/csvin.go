@@ -26,6 +26,16 @@ type csvRows struct {
 	missing []*columnBuilder
 	scratch []byte
 	values  valueScanner
+	between byte   // the separator
+	mask    uint64 // in each byte
+	blanks  bool   // an empty line is a row: of a file of one column, which writes a null so
+}
+
+// newCSVRows reads fields that separator stands between; builder is nil when
+// observing.
+func newCSVRows(separator Separator, b *builder, lenient *columnBuilder) csvRows {
+	between := separator.Byte()
+	return csvRows{builder: b, lenient: lenient, between: between, mask: lowBits * uint64(between)}
 }
 
 // csvField is one field of the header; both nil: its values are skipped.
@@ -82,7 +92,7 @@ func (s *csvRows) header(w *window, maxRow int64, find func(name string) (csvFie
 	return nil
 }
 
-// record is the next line that is not empty; b[n] ends it, a newline or the
+// record is the next line that is a row; b[n] ends it, a newline or the
 // carriage return before it.
 func (s *csvRows) record(w *window, maxRow int64) (b []byte, n int, err error) {
 	for {
@@ -93,7 +103,7 @@ func (s *csvRows) record(w *window, maxRow int64) (b []byte, n int, err error) {
 			n--
 			b[n] = '\n'
 		}
-		if n > 0 {
+		if n > 0 || s.blanks {
 			return b, n, nil
 		}
 	}
@@ -178,24 +188,24 @@ func (s *csvRows) ragged(b []byte, n int, w *window) *RowError {
 		fields++
 	}
 	line := w.lines - int64(bytes.Count(b[:n], newline))
-	return &RowError{Value: shortened(b[:n]), Err: fmt.Errorf("line %d has %d fields where the header has %d: leave fields empty, but keep their commas", line, fields, len(s.fields))}
+	return &RowError{Value: shortened(b[:n]), Err: fmt.Errorf("line %d has %d fields where the header has %d: leave fields empty, but keep their separators", line, fields, len(s.fields))}
 }
 
 var newline = []byte{'\n'}
 
-// cell is the field at b[p]; end is the comma or the record's end behind it.
+// cell is the field at b[p]; end is the separator or the record's end behind it.
 func (s *csvRows) cell(b []byte, p, n int) (cell []byte, end int, quoted bool, err error) {
 	if b[p] != '"' {
 		q := p
 		for {
-			stops := cellStops(binary.LittleEndian.Uint64(b[q:]))
+			stops := cellStops(binary.LittleEndian.Uint64(b[q:]), s.mask)
 			if stops == 0 {
 				q += 8
 				continue
 			}
 			q += bits.TrailingZeros64(stops) >> 3
 			switch {
-			case q == n || b[q] == ',':
+			case q == n || b[q] == s.between:
 				return b[p:q], q, false, nil
 			case b[q] == '"':
 				return b[p:n], n, false, errBareQuote
@@ -222,17 +232,17 @@ func (s *csvRows) cell(b []byte, p, n int) (cell []byte, end int, quoted bool, e
 		cell = s.scratch
 	}
 	end++
-	if end != n && b[end] != ',' {
+	if end != n && b[end] != s.between {
 		return cell, n, true, errAfterQuote
 	}
 	return cell, end, true, nil
 }
 
-// cellStops marks, in the high bit of its byte, the first comma, quote or
+// cellStops marks, in the high bit of its byte, the first separator, quote or
 // newline of w. Marks above the first one mean nothing.
-func cellStops(w uint64) uint64 {
+func cellStops(w, separators uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	c := w ^ ones*','
+	c := w ^ separators
 	q := w ^ ones*'"'
 	l := w ^ ones*'\n'
 	return ((c-ones)&^c | (q-ones)&^q | (l-ones)&^l) & highs
@@ -251,7 +261,7 @@ func (s *csvRows) short(c *columnBuilder, row int, b []byte, p, n int) int {
 			end = p + 10
 		}
 	}
-	if end == n || end >= 0 && b[end] == ',' {
+	if end == n || end >= 0 && b[end] == s.between {
 		return end
 	}
 	return -1

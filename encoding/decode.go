@@ -25,6 +25,8 @@ type DecodeOptions struct {
 	MaxBatchBytes int64
 	// MaxRowBytes is how long a row's text may be; 16 MiB when 0, at most 256 MiB.
 	MaxRowBytes int64
+	// Separator stands between the fields of CSV batches; Comma when empty.
+	Separator Separator
 	// Recycle reuses a chunk's memory for the next one: emit must not keep the
 	// rows it is given, or anything that shares memory with them, beyond its return.
 	Recycle bool
@@ -71,6 +73,7 @@ type Decoder struct {
 	ndjson  *ndjson
 	csv     csvRows
 	arrow   arrowRows
+	whole   bool // what is read is a file of ours: every column, in the schema's order
 	err     error
 }
 
@@ -81,7 +84,7 @@ func NewDecoder(schema *Schema, opts DecodeOptions, emit func(*Rows) error) *Dec
 	d.builder.recycle = opts.Recycle
 	d.ndjson = newNDJSON(d.builder, d.opts)
 	lenient := d.ndjson.lenient
-	d.csv = csvRows{builder: d.builder, lenient: lenient}
+	d.csv = newCSVRows(opts.Separator, d.builder, lenient)
 	d.arrow = arrowRows{builder: d.builder, lenient: lenient, unknown: opts.UnknownColumns}
 	return d
 }
@@ -101,11 +104,7 @@ func (d *Decoder) Decode(batch int, format InputFormat, packing Compression, bod
 	d.input.window.reset(r, d.opts.MaxBatchBytes)
 	switch format {
 	case CSVInput:
-		if err = d.csv.header(&d.input.window, d.opts.MaxRowBytes, d.csvColumn); err == nil {
-			rows, err = d.csv.read(&d.input.window, batch, d.opts.MaxRowBytes, d.rowDone)
-		} else if errors.Is(err, io.EOF) {
-			err = nil // no header, no rows
-		}
+		rows, err = d.readCSV(batch)
 	case ArrowInput:
 		rows, err = d.arrow.read(r, batch, d.opts.MaxBatchBytes, d.rowDone)
 	case NDJSONInput:
@@ -114,6 +113,23 @@ func (d *Decoder) Decode(batch int, format InputFormat, packing Compression, bod
 		err = unknownFormat(format)
 	}
 	return rows, d.input.explain(batch, err)
+}
+
+func (d *Decoder) readCSV(batch int) (rows int64, err error) {
+	err = d.csv.header(&d.input.window, d.opts.MaxRowBytes, d.csvColumn)
+	switch {
+	case errors.Is(err, io.EOF) && !d.whole:
+		return 0, nil // no header, no rows
+	case errors.Is(err, io.EOF):
+		return 0, &SchemaError{"the file has no header row"}
+	case err != nil:
+		return 0, err
+	case d.whole:
+		if err := d.csv.ordered(d.builder.schema); err != nil {
+			return 0, err
+		}
+	}
+	return d.csv.read(&d.input.window, batch, d.opts.MaxRowBytes, d.rowDone)
 }
 
 func unknownFormat(format InputFormat) error {
@@ -127,6 +143,9 @@ func (d *Decoder) csvColumn(name string) (csvField, error) {
 	}
 	if d.opts.UnknownColumns {
 		return csvField{name: name}, nil
+	}
+	if d.whole {
+		return csvField{}, &SchemaError{"is not in the schema"}
 	}
 	return csvField{}, errUnknownColumn
 }

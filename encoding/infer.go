@@ -46,7 +46,7 @@ const (
 
 // NewInferrer makes an Inferrer that has seen nothing.
 func NewInferrer() *Inferrer {
-	n := &Inferrer{opts: DecodeOptions{}.withDefaults(), index: make(map[string]*observed)}
+	n := &Inferrer{opts: DecodeOptions{}.withDefaults(), index: make(map[string]*observed), csv: newCSVRows(Comma, nil, nil)}
 	n.ndjson = &ndjson{fields: make(map[string]*field)}
 	n.ndjson.unknown = func(name string) (*field, error) {
 		o, err := n.column(name)

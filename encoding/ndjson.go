@@ -10,6 +10,7 @@ import (
 
 var (
 	errUnknownColumn = errors.New("is not in the schema: add the column to it, or allow unknown columns")
+	errColumnsAbsent = errors.New("has not every column of the schema")
 	errNested        = errors.New("is an object or array: declare the column json")
 )
 
@@ -26,7 +27,8 @@ type ndjson struct {
 	values  valueScanner
 	name    []byte // a key's text
 	scratch []byte
-	spelled int // bytes kept of how keys are spelled
+	spelled int  // bytes kept of how keys are spelled
+	whole   bool // a row must have every column
 
 	// What went wrong, where a value was the reason.
 	fault struct {
@@ -121,7 +123,7 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 	if s.builder != nil {
 		row = s.builder.begin()
 	}
-	set := 0
+	set, object := 0, p
 	f := &s.first
 	if q := skipBlanks(b, p+1); b[q] == '}' {
 		p = q
@@ -189,6 +191,9 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 		}
 	}
 	if s.builder != nil {
+		if s.whole && set != len(s.builder.columns) {
+			return s.fail("", b[object:n], errColumnsAbsent)
+		}
 		s.builder.end(set)
 	}
 	return true

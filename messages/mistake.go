@@ -47,7 +47,7 @@ type BatchError struct {
 }
 
 // DecodeError lists everything wrong with a message that loadfleet itself
-// writes: Kind is "load", "event" or "dead letter".
+// writes: Kind is "load", "event", "plan" or "dead letter".
 type DecodeError struct {
 	Kind     string
 	Mistakes []Mistake

@@ -20,7 +20,7 @@ const (
 	exitFailed   = 1 // the command could not do what it was asked
 	exitUsage    = 2 // the command line or a document given to it is wrong
 	exitNotFound = 3 // what was asked for is not there
-	exitBad      = 4 // it was done, and the answer is bad: loads dead-lettered
+	exitBad      = 4 // it was done, and the answer is bad: loads dead-lettered, verify with findings
 )
 
 // codedError carries the exit code that its error asks for.
@@ -80,7 +80,8 @@ Load a file:            loadfleet publish --destination acme rows.ndjson
 
 Every flag can be set by environment: --nats-url is LOADFLEET_NATS_URL, and so on.
 Exit codes: 0 done; 1 it could not be done; 2 the command line or a document is
-wrong; 3 not found; 4 done, and some loads were dead-lettered.`,
+wrong; 3 not found; 4 done, and the answer is bad: loads were dead-lettered, or
+verify found something.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -102,7 +103,7 @@ wrong; 3 not found; 4 done, and some loads were dead-lettered.`,
 	}
 	add("try", p.demo(), p.up())
 	add("fleet", p.provision(), p.dispatcher(), p.worker(), p.status(), p.natsKey())
-	add("use", p.publish(), p.destination(), p.extraction(), p.deadletter())
+	add("use", p.publish(), p.destination(), p.extraction(), p.verify(), p.deadletter())
 	root.AddCommand(p.version())
 	return root
 }
