@@ -123,7 +123,7 @@ func (w *Worker) handle(ctx context.Context, d *queue.LoadDelivery) {
 	what, failure := verdict(ctx, err)
 	said, settle := w.settle(d, what, failure)
 	w.log.Warn("load", append(fields, zap.String("verdict", said), zap.String("reason", string(failure.Reason)),
-		zap.Error(errors.Join(err, settle)))...)
+		zap.String("remedy", failure.Remedy), zap.Error(errors.Join(err, settle)))...)
 }
 
 // settle does with a delivery what was decided, once.
