@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
@@ -21,6 +22,16 @@ func call[I, O any](ctx context.Context, s *Store, in *I, do func(context.Contex
 		out, err = do(ctx, in, options...)
 	}
 	return out, err
+}
+
+// forLoad names the load in the user agent of a request, as load/ID: the
+// bucket's access logs and the account's audit trail show it.
+func forLoad(load string) func(*s3.Options) {
+	return func(o *s3.Options) {
+		if load != "" {
+			o.APIOptions = append(o.APIOptions, awsmiddleware.AddUserAgentKeyValue("load", load))
+		}
+	}
 }
 
 // rewind makes a request's body ready to be sent again. The SDK rewinds

@@ -38,12 +38,23 @@ const (
 type credentialChain struct {
 	last   aws.CredentialsProvider
 	caches []*aws.CredentialsCache // every session on the way, first hop first
+	own    aws.CredentialsProvider // the process's, of a role chain only
+	hops   []hop                   // the roles, in order
+}
+
+// hop is one role of the chain.
+type hop struct {
+	role        string
+	externalID  string
+	from        *sts.Client             // signs with what the hop starts from
+	credentials aws.CredentialsProvider // what it gives
 }
 
 // credentialError is a link of the chain that gave nothing.
 type credentialError struct {
 	step string
-	own  bool // the process's own credentials, not the customer's side
+	role string // ARN, when a role was to be assumed
+	own  bool   // the process's own credentials, not the customer's side
 	err  error
 }
 
@@ -67,13 +78,14 @@ func refusedCredentials(err error) *credentialError {
 type link struct {
 	aws.CredentialsProvider
 	step string
+	role string
 	own  bool
 }
 
 func (l link) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	c, err := l.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
-		return c, &credentialError{l.step, l.own, err}
+		return c, &credentialError{l.step, l.role, l.own, err}
 	}
 	return c, nil
 }
@@ -92,7 +104,8 @@ func newCredentialChain(a Access, cfg Config, base aws.Config, client *http.Clie
 	default:
 		return nil, fmt.Errorf("%w: unknown connection option %q", ErrInvalid, a.ConnectionOption)
 	}
-	chain := &credentialChain{last: link{base.Credentials, "find own credentials", true}}
+	chain := &credentialChain{last: link{base.Credentials, "find own credentials", "", true}}
+	chain.own = chain.last
 	if cache, ok := base.Credentials.(*aws.CredentialsCache); ok {
 		chain.caches = append(chain.caches, cache)
 	}
@@ -106,24 +119,31 @@ func newCredentialChain(a Access, cfg Config, base aws.Config, client *http.Clie
 
 // assume adds a role to the end of the chain.
 func (c *credentialChain) assume(a Access, cfg Config, client *http.Client, role, externalID string) {
-	options := sts.Options{
-		Region: a.Region, Credentials: c.last, HTTPClient: client, Retryer: newRetryer(cfg), Logger: logging.Nop{},
-	}
-	if cfg.STSEndpoint != "" {
-		options.BaseEndpoint = &cfg.STSEndpoint
-	}
-	provider := stscreds.NewAssumeRoleProvider(sts.New(options), role, func(o *stscreds.AssumeRoleOptions) {
+	from := newSTS(a, cfg, client, c.last)
+	provider := stscreds.NewAssumeRoleProvider(from, role, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = sessionName(a.Destination)
 		o.Duration = chainedSession
 		if externalID != "" {
 			o.ExternalID = &externalID
 		}
 	})
-	cache := aws.NewCredentialsCache(link{provider, "assume role " + role, false}, func(o *aws.CredentialsCacheOptions) {
+	cache := aws.NewCredentialsCache(link{provider, "assume role " + role, role, false}, func(o *aws.CredentialsCacheOptions) {
 		o.ExpiryWindow = expiryWindow
 	})
 	c.caches = append(c.caches, cache)
+	c.hops = append(c.hops, hop{role, externalID, from, cache})
 	c.last = cache
+}
+
+func newSTS(a Access, cfg Config, client *http.Client, credentials aws.CredentialsProvider) *sts.Client {
+	options := sts.Options{
+		Region: a.Region, Credentials: credentials, HTTPClient: client, Retryer: newRetryer(cfg), Logger: logging.Nop{},
+		AppID: appID,
+	}
+	if cfg.STSEndpoint != "" {
+		options.BaseEndpoint = &cfg.STSEndpoint
+	}
+	return sts.New(options)
 }
 
 // Retrieve gives the credentials at the end of the chain.
@@ -141,7 +161,9 @@ func (c *credentialChain) renew() bool {
 }
 
 // sessionName makes a role session name, which customers see in their audit
-// trail, of a destination's id.
+// trail, of a destination's id. It names no load: a session outlives many, and
+// one each would be a call to STS each. The load is in the user agent of its
+// requests ([forLoad]), which the same trail shows.
 func sessionName(destination string) string {
 	name := strings.Map(func(r rune) rune {
 		if r < 0x80 && (r == '-' || r == '_' || r == '.' || r == '=' || r == '@' || r == ',' || r == '+' ||

@@ -17,6 +17,7 @@ const (
 	customerARN  = "arn:aws:iam::111111111111:role/acme-loads"
 	fleetKey     = "AKIAFLEETFLEETFLEETF"
 	fleetSecret  = "fleet-secret-access-key"
+	openRoleARN  = "arn:aws:iam::111111111111:role/acme-open" // demands no external id
 	externalID   = "acme-4711"
 )
 
@@ -26,6 +27,7 @@ func roles() []embedded.Role {
 	return []embedded.Role{
 		{ARN: fleetRoleARN, Trust: []string{fleetUserARN}, Policy: allow("sts:AssumeRole")},
 		{ARN: customerARN, Trust: []string{fleetRoleARN}, ExternalID: externalID, Policy: allow("s3:*")},
+		{ARN: openRoleARN, Trust: []string{fleetRoleARN}, Policy: allow("s3:*")},
 	}
 }
 
@@ -38,7 +40,8 @@ var limited = map[string][]string{
 }
 
 func users() []embedded.User {
-	all := []embedded.User{{ARN: fleetUserARN, AccessKey: fleetKey, SecretKey: fleetSecret}}
+	all := checkUsers()
+	all = append(all, embedded.User{ARN: fleetUserARN, AccessKey: fleetKey, SecretKey: fleetSecret})
 	for missing, actions := range limited {
 		all = append(all, embedded.User{
 			ARN: "arn:aws:iam::111111111111:user/no-" + missing, AccessKey: "AKIANO" + strings.ToUpper(missing), SecretKey: "secret-" + missing,

@@ -41,7 +41,9 @@ type Error struct {
 	Code      string // the store's error code; empty when there was no reply
 	Status    int    // of the reply; 0 when there was none
 	RequestID string
-	Err       error // wraps one of the sentinels above
+	Role      string // ARN of the role that was being assumed; empty for all else
+	Own       bool   // the process's own credentials failed, not the customer's side
+	Err       error  // wraps one of the sentinels above
 }
 
 func (e *Error) Error() string {
@@ -207,7 +209,7 @@ func failure(ctx context.Context, op, bucket, key string, err error) *Error {
 func (e *Error) read(err *error) error {
 	refused := refusedCredentials(*err)
 	if refused != nil {
-		e.Op, *err = e.Op+": "+refused.step, refused.err
+		e.Op, e.Role, e.Own, *err = e.Op+": "+refused.step, refused.role, refused.own, refused.err
 	}
 	if reply, ok := errors.AsType[*awshttp.ResponseError](*err); ok {
 		e.Status, e.RequestID = reply.HTTPStatusCode(), reply.ServiceRequestID()

@@ -133,12 +133,12 @@ func TestErrorText(t *testing.T) {
 			"put s3://acme/a/b.csv: store unavailable: context deadline exceeded",
 		},
 		{
-			"role denied", t.Context(), &credentialError{"assume role r", false, reply(403, "AccessDenied")}, ErrCredentials,
+			"role denied", t.Context(), &credentialError{"assume role r", "r", false, reply(403, "AccessDenied")}, ErrCredentials,
 			"put: assume role r s3://acme/a/b.csv: credentials refused: says the store (AccessDenied, status 403, request REQ1)",
 		},
 		{
 			"second of two roles, first is denied", t.Context(),
-			&credentialError{"assume role second", false, fmt.Errorf("sts: %w", &credentialError{"assume role first", false, reply(403, "AccessDenied")})},
+			&credentialError{"assume role second", "second", false, fmt.Errorf("sts: %w", &credentialError{"assume role first", "first", false, reply(403, "AccessDenied")})},
 			ErrCredentials,
 			"put: assume role first s3://acme/a/b.csv: credentials refused: says the store (AccessDenied, status 403, request REQ1)",
 		},

@@ -69,7 +69,7 @@ func (u *upload) create(ctx context.Context) error {
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
 	}
 	in.ChecksumAlgorithm, in.ChecksumType = u.checksum()
-	out, err := call(ctx, s, in, s.client.CreateMultipartUpload)
+	out, err := call(ctx, s, in, s.client.CreateMultipartUpload, forLoad(o.Meta.Load))
 	if err != nil {
 		return s.failure(ctx, "create upload", u.bucket, o.Key, err)
 	}
@@ -99,7 +99,7 @@ func (u *upload) sendPart(ctx context.Context, i int) error {
 		Body: io.NewSectionReader(u.object.Body, from, length), ContentLength: &length,
 	}
 	in.ChecksumAlgorithm, _ = u.checksum()
-	out, err := call(ctx, u.store, in, u.store.client.UploadPart)
+	out, err := call(ctx, u.store, in, u.store.client.UploadPart, forLoad(u.object.Meta.Load))
 	if err != nil {
 		return u.store.failure(ctx, "upload part", u.bucket, u.object.Key, err)
 	}
@@ -118,7 +118,7 @@ func (u *upload) complete(ctx context.Context, c Condition) (Stored, error) {
 	_, in.ChecksumType = u.checksum()
 	in.IfNoneMatch, in.IfMatch = c.headers()
 	var tries attempts
-	out, err := call(ctx, s, in, s.client.CompleteMultipartUpload, tries.watch)
+	out, err := call(ctx, s, in, s.client.CompleteMultipartUpload, tries.watch, forLoad(u.object.Meta.Load))
 	switch {
 	case err != nil:
 		failed := vanished(c, s.failure(ctx, "complete upload", u.bucket, u.object.Key, err))
@@ -168,7 +168,7 @@ func (u *upload) abort(ctx context.Context, failed error) error {
 	defer cancel()
 	_, err := call(ctx, u.store, &s3.AbortMultipartUploadInput{
 		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, ExpectedBucketOwner: u.store.owner(),
-	}, u.store.client.AbortMultipartUpload)
+	}, u.store.client.AbortMultipartUpload, forLoad(u.object.Meta.Load))
 	if err == nil {
 		return failed
 	}

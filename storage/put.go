@@ -49,7 +49,7 @@ func (s *Store) putWhole(ctx context.Context, bucket string, o Object, c Conditi
 	}
 	in.IfNoneMatch, in.IfMatch = c.headers()
 	var tries attempts
-	out, err := call(ctx, s, in, s.client.PutObject, tries.watch)
+	out, err := call(ctx, s, in, s.client.PutObject, tries.watch, forLoad(o.Meta.Load))
 	if err != nil {
 		failed := s.failure(ctx, "put", bucket, o.Key, err)
 		if errors.Is(failed, ErrPrecondition) && tries.lost.Load() {

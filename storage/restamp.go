@@ -33,7 +33,7 @@ func (s *Store) Restamp(ctx context.Context, bucket, key string, stored Stored, 
 		MetadataDirective: types.MetadataDirectiveReplace, Metadata: m.entries(),
 		ContentType: optional(stored.ContentType), ACL: s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
-	}, s.client.CopyObject, tries.watch)
+	}, s.client.CopyObject, tries.watch, forLoad(m.Load))
 	after := stored
 	after.Key, after.Meta, after.HasMeta = key, m, m.Load != ""
 	if err != nil {

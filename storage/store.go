@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 )
 
@@ -78,6 +79,9 @@ const (
 	MaxSinglePut = 5 << 30 // larger objects must go in parts, and cannot be copied
 )
 
+// appID is what the user agent of every request says, as app/loadfleet.
+const appID = "loadfleet"
+
 // sdkAttempts is how often the SDK sends one request. Longer patience is the
 // queue's.
 const sdkAttempts = 3
@@ -101,8 +105,10 @@ func (c Config) withDefaults(a Access) Config {
 // concurrent use; Close it when the destination changes or goes.
 type Store struct {
 	client      *s3.Client
+	sts         *sts.Client // signs with the destination's credentials
 	credentials *credentialChain
 	transport   *http.Transport
+	observer    *observer
 	cfg         Config
 	access      Access
 	encryption  Encryption // asked of every object
@@ -121,30 +127,35 @@ func Open(ctx context.Context, a Access, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, &Error{Op: "open", Err: fmt.Errorf("%w: %w", ErrCredentials, err)}
 	}
-	client := &http.Client{Transport: transport, CheckRedirect: followSameMethod}
+	observer := &observer{next: transport}
+	client := &http.Client{Transport: observer, CheckRedirect: followSameMethod}
 	credentials, err := newCredentialChain(a, cfg, base, client)
 	if err != nil {
 		return nil, &Error{Op: "open", Err: err}
 	}
 	options := s3.Options{
 		Region: a.Region, Credentials: credentials, HTTPClient: client, UsePathStyle: a.PathStyle,
-		Retryer: newRetryer(cfg), Logger: logging.Nop{},
+		Retryer: newRetryer(cfg), Logger: logging.Nop{}, AppID: appID,
 		// Not the default of a client built by hand: without it an upload
 		// over TLS carries neither a checksum nor a payload hash.
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
 	}
 	if !a.Checksum {
-		options.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-		options.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		withoutChecksums(&options)
 	}
 	if a.Endpoint != "" {
 		options.BaseEndpoint = &a.Endpoint
 	}
 	return &Store{
-		client: s3.New(options), credentials: credentials, transport: transport,
+		client: s3.New(options), sts: newSTS(a, cfg, client, credentials), credentials: credentials, transport: transport, observer: observer,
 		cfg: cfg, access: a, encryption: asked,
 	}, nil
+}
+
+func withoutChecksums(o *s3.Options) {
+	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 }
 
 // Close releases idle connections. Calls under way are not disturbed.

@@ -20,6 +20,7 @@ const (
 	bucketName = "acme-exports"
 	accountID  = "111111111111"
 	keyARN     = "arn:aws:kms:eu-central-1:111111111111:key/0f1e2d3c"
+	sharedKey  = "arn:aws:kms:eu-central-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 	disabled   = "arn:aws:kms:eu-central-1:111111111111:key/disabled"
 	foreign    = "arn:aws:kms:eu-central-1:999999999999:key/foreign"
 )
@@ -51,10 +52,13 @@ func runTests(m *testing.M) int {
 	for i := range names {
 		names[i] = fmt.Sprintf("%s-%d", bucketName, i)
 	}
+	for name := range quirks() {
+		names = append(names, name)
+	}
 	server, err = embedded.Start(context.Background(), embedded.Config{
 		Dir: dir, AccessKey: rootKey, SecretKey: rootSecret, Region: "eu-central-1", AccountID: accountID,
-		Buckets: names, Now: now.Now, Users: users(), Roles: roles(),
-		Keys: []embedded.Key{{ARN: keyARN}, {ARN: disabled, State: embedded.KeyDisabled}, {ARN: foreign, State: embedded.KeyForeign}},
+		Buckets: names, Now: now.Now, Users: users(), Roles: roles(), Quirks: quirks(),
+		Keys: []embedded.Key{{ARN: keyARN}, {ARN: sharedKey}, {ARN: disabled, State: embedded.KeyDisabled}, {ARN: foreign, State: embedded.KeyForeign}},
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -51,5 +51,6 @@ func bindWorker(f *pflag.FlagSet, c *worker.Config) {
 	f.IntVar(&c.MaxAttempts, "max-attempts", 10, "tries of a load before its dead letter")
 	f.DurationVar(&c.ParkLimit, "park-limit", 0, "how long loads wait for a destination that refuses them; default 6h")
 	f.DurationVar(&c.Grace, "grace", 0, "given to loads in work at a stop; default 20s")
+	bindStorage(f, &c.Storage)
 	f.StringVar(&c.ScratchDir, "scratch", "", "directory for files larger than fit memory; default: the system's temporary one")
 }

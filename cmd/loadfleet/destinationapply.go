@@ -97,6 +97,9 @@ func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, y
 	for _, w := range result.Warnings {
 		fmt.Fprintln(p.out, "  warning:", w)
 	}
+	if old == nil || len(result.Changes) > 0 {
+		fmt.Fprintf(p.out, "  try its connection: loadfleet destination check %s\n", s.ID)
+	}
 	if result.Approval {
 		fmt.Fprintf(p.out, "  its loads wait for an operator: loadfleet destination approve %s\n", s.ID)
 	}

@@ -29,6 +29,7 @@ import (
 type gate struct {
 	backend.Backend
 	keys            []Key
+	quirks          map[string]Quirk
 	account, region string
 	locks           keyLocks
 }
@@ -80,9 +81,12 @@ func (g *gate) headers(c fiber.Ctx) error {
 }
 
 func (g *gate) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	enc, err := g.admit(ctx)
+	enc, err := g.admit(ctx, in.Bucket)
 	if err != nil {
 		return s3response.PutObjectOutput{}, err
+	}
+	if g.quirk(in.Bucket).IgnoreConditions {
+		in.IfMatch, in.IfNoneMatch = nil, nil
 	}
 	in.Metadata = enc.in(in.Metadata)
 	publish := publishing{Reader: in.Body, lock: func() func() { return g.locks.alone(*in.Bucket, *in.Key) }}
@@ -104,7 +108,7 @@ func (g *gate) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3r
 }
 
 func (g *gate) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
-	enc, err := g.admit(ctx)
+	enc, err := g.admit(ctx, in.Bucket)
 	if err != nil {
 		return s3response.InitiateMultipartUploadResult{}, err
 	}
@@ -117,11 +121,17 @@ func (g *gate) CreateMultipartUpload(ctx context.Context, in s3response.CreateMu
 }
 
 func (g *gate) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
+	if g.quirk(in.Bucket).IgnoreConditions {
+		in.IfMatch, in.IfNoneMatch = nil, nil
+	}
 	defer g.locks.alone(*in.Bucket, *in.Key)()
 	return g.Backend.CompleteMultipartUpload(ctx, in)
 }
 
 func (g *gate) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (*s3.DeleteObjectOutput, error) {
+	if g.quirk(in.Bucket).IgnoreConditions {
+		in.IfMatch = nil
+	}
 	defer g.locks.alone(*in.Bucket, *in.Key)()
 	return g.Backend.DeleteObject(ctx, in)
 }
@@ -143,7 +153,7 @@ func (g *gate) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObj
 // compared the source's ETag: without the lock the new metadata could land on
 // a body that another writer stored in between.
 func (g *gate) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
-	enc, err := g.admit(ctx)
+	enc, err := g.admit(ctx, in.Bucket)
 	if err != nil {
 		return s3response.CopyObjectOutput{}, err
 	}
@@ -170,8 +180,18 @@ func (g *gate) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s
 }
 
 // admit checks the ACL and the encryption that a write asks for.
-func (g *gate) admit(ctx context.Context) (encryption, error) {
-	n := noteOf(ctx)
+func (g *gate) admit(ctx context.Context, bucket *string) (encryption, error) {
+	n, quirk := noteOf(ctx), g.quirk(bucket)
+	if want := quirk.DemandEncryption; want != "" && n.asked.Algorithm != want {
+		return encryption{}, s3err.APIError{
+			Code:           "AccessDenied",
+			Description:    "Access Denied",
+			HTTPStatusCode: http.StatusForbidden,
+		}
+	}
+	if quirk.IgnoreEncryption {
+		return encryption{}, nil
+	}
 	if n.acl != "" && n.acl != "bucket-owner-full-control" {
 		return encryption{}, s3err.APIError{
 			Code:           "AccessControlListNotSupported",

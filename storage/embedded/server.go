@@ -36,6 +36,10 @@ type Config struct {
 	Roles []Role
 	Keys  []Key // the KMS keys this server knows
 
+	// Quirks are what single buckets demand, or what they get wrong as other
+	// stores do, by the bucket's name.
+	Quirks map[string]Quirk
+
 	// Now is the clock that STS sessions expire by; time.Now when nil.
 	Now func() time.Time
 }
@@ -106,7 +110,7 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded store: %w", err)
 	}
-	gate := &gate{Backend: store, keys: cfg.Keys, account: cfg.AccountID, region: cfg.Region}
+	gate := &gate{Backend: store, keys: cfg.Keys, quirks: cfg.Quirks, account: cfg.AccountID, region: cfg.Region}
 	people := newIdentities(cfg)
 	for _, name := range cfg.Buckets {
 		if err := createBucket(ctx, store, name, cfg.AccountID); err != nil {

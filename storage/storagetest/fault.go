@@ -2,6 +2,8 @@ package storagetest
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 )
 
@@ -15,6 +17,22 @@ type Fault struct {
 	Code    string        // error code of the reply; empty sends an empty body
 	Cut     int64         // bytes of the request's body to read before dropping the connection
 	Delay   time.Duration // before anything else; ends early when the client gives up
+	Held    bool          // with Applied: the delay comes after the work, before the reply
+	Header  string        // only for requests that carry this header, as NAME or NAME: VALUE
+}
+
+// WhenSent is the fault for requests with this header only, given as NAME or
+// as NAME: VALUE.
+func (f Fault) WhenSent(header string) Fault {
+	f.Header = header
+	return f
+}
+
+// meets tells whether the fault is for this request.
+func (f Fault) meets(r *http.Request) bool {
+	name, value, exact := strings.Cut(f.Header, ": ")
+	got := r.Header.Get(name)
+	return f.Header == "" || (got != "" && (!exact || got == value))
 }
 
 // ButApplied is the other half of the fault: the client sees the same, the
@@ -48,6 +66,7 @@ var (
 	ServiceIsClosed  = Fault{Name: "service unavailable", Status: 503, Code: "ServiceUnavailable"}
 	BodyCameTooLate  = Fault{Name: "request timeout", Status: 400, Code: "RequestTimeout"}
 	AnswersTooLate   = Fault{Name: "no answer", Delay: time.Hour}
+	NeverReplies     = Fault{Name: "no reply", Applied: true, Held: true, Delay: time.Hour}
 	WrongRegionReply = Fault{Name: "another region", Status: 301, Code: "PermanentRedirect"}
 )
 

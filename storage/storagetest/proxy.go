@@ -28,7 +28,9 @@ const (
 	HeadObject     Operation = "HeadObject"
 	GetObject      Operation = "GetObject"
 	DeleteObject   Operation = "DeleteObject"
-	AnyOperation   Operation = "" // in Inject and Requests: every operation
+	ListObjects    Operation = "ListObjectsV2"
+	TokenCall      Operation = "STS" // any call to STS: the names are in the bodies
+	AnyOperation   Operation = ""    // in Inject and Requests: every operation
 )
 
 func operationOf(r *http.Request) Operation {
@@ -44,6 +46,8 @@ func operationOf(r *http.Request) Operation {
 		return PutObject
 	case http.MethodPost:
 		switch {
+		case r.URL.Path == "/":
+			return TokenCall
 		case query.Has("uploads"):
 			return CreateUpload
 		case query.Has("uploadId"):
@@ -57,6 +61,9 @@ func operationOf(r *http.Request) Operation {
 	case http.MethodHead:
 		return HeadObject
 	case http.MethodGet:
+		if query.Has("list-type") {
+			return ListObjects
+		}
 		return GetObject
 	}
 	return Operation(r.Method + " " + r.URL.Path)
@@ -77,10 +84,12 @@ type Proxy struct {
 	upstream *url.URL
 	client   *http.Transport
 	closing  chan struct{}
+	held     chan struct{} // one for each reply that is held back
 
 	mu       sync.Mutex
 	planned  []*plan
 	requests []Request
+	clock    func() time.Time
 }
 
 type plan struct {
@@ -97,7 +106,7 @@ func NewProxy(t *testing.T, endpoint string, secure bool) *Proxy {
 	if err != nil {
 		t.Fatalf("parse endpoint: %v", err)
 	}
-	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{})}
+	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{}), held: make(chan struct{}, 64)}
 	p.server = httptest.NewUnstartedServer(p)
 	if secure {
 		p.server.StartTLS()
@@ -157,6 +166,24 @@ func (p *Proxy) Requests(o Operation) []Request {
 	return found
 }
 
+// Await returns when the reply to a request is held back, its work done
+// ([Fault.Held]).
+func (p *Proxy) Await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.held:
+	case <-t.Context().Done():
+		t.Fatal("no reply was held back")
+	}
+}
+
+// SetClock makes replies tell this time.
+func (p *Proxy) SetClock(now func() time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clock = now
+}
+
 // take records a request and uses up a fault meant for it.
 func (p *Proxy) take(r *http.Request) (Fault, bool) {
 	p.mu.Lock()
@@ -164,7 +191,7 @@ func (p *Proxy) take(r *http.Request) (Fault, bool) {
 	operation := operationOf(r)
 	p.requests = append(p.requests, Request{operation, r.URL.EscapedPath(), r.Header.Clone()})
 	for _, planned := range p.planned {
-		if planned.left == 0 || (planned.operation != AnyOperation && planned.operation != operation) {
+		if planned.left == 0 || (planned.operation != AnyOperation && planned.operation != operation) || !planned.fault.meets(r) {
 			continue
 		}
 		planned.left--
@@ -176,7 +203,7 @@ func (p *Proxy) take(r *http.Request) (Fault, bool) {
 // ServeHTTP forwards a request, or makes it fail as planned.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fault, planned := p.take(r)
-	if planned && fault.Delay > 0 {
+	if planned && fault.Delay > 0 && !fault.Held {
 		p.hold(r, fault.Delay)
 	}
 	var reply *http.Response
@@ -186,6 +213,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // closes the connection without a reply
 		}
 		defer func() { _ = reply.Body.Close() }()
+	}
+	if planned && fault.Held {
+		p.held <- struct{}{}
+		p.hold(r, fault.Delay)
 	}
 	switch {
 	case !planned:
@@ -243,6 +274,11 @@ func (p *Proxy) pass(w http.ResponseWriter, reply *http.Response) {
 	for name, values := range reply.Header {
 		w.Header()[name] = values
 	}
+	p.mu.Lock()
+	if p.clock != nil {
+		w.Header().Set("Date", p.clock().UTC().Format(http.TimeFormat))
+	}
+	p.mu.Unlock()
 	w.WriteHeader(reply.StatusCode)
 	if _, err := io.Copy(w, reply.Body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		panic(http.ErrAbortHandler)
