@@ -354,6 +354,15 @@ func TestConnectingGuide(t *testing.T) {
 	}
 
 	// With a key.
+	defer func() {
+		found := newSearch("umbrella", map[string]string{"secret": secret, "other secret": "another/SECRET+access=key"})
+		for _, u := range h.said {
+			found.look(t, "output", u.command, []byte(u.text.String()))
+		}
+		if !found.seen["output"] {
+			t.Error("the search of outputs has not even found a destination")
+		}
+	}()
 	for _, c := range guide {
 		for _, addition := range c.additions {
 			for _, name := range []string{"acme.yaml", "globex.yaml", "umbrella.yaml"} {

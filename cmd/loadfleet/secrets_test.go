@@ -384,12 +384,12 @@ func TestP10(t *testing.T) {
 		t.Errorf("%d dead letters, want those of the bad row, the unreachable store and the unknown destination", len(dead))
 	}
 	for _, format := range []string{"human", "json"} {
-		for _, id := range []string{"by-env", "by-file", "inline", "denied", "away"} {
+		for _, id := range []string{"by-env", "denied"} {
 			h.run(t, exitOK, "", "destination", "show", id, "-o", format)
 			h.run(t, exitOK, "", "destination", "policy", id, "-o", format)
 			h.run(t, exitOK, "", "destination", "preview", id, "-o", format)
 		}
-		for _, id := range []string{"good-env", "good-inline", "bad-row", "away", "denied"} {
+		for _, id := range []string{"good-env", "bad-row", "away", "denied"} {
 			h.run(t, exitOK, "", "extraction", "show", id, "-o", format)
 		}
 		for _, d := range dead {
@@ -409,6 +409,10 @@ func TestP10(t *testing.T) {
 	h.run(t, exitFailed, "", "status", "--nats-url", strings.Replace(h.variable("LOADFLEET_NATS_URL"), token, token[1:], 1))
 	h.run(t, exitUsage, "", "destination", "list", "--seal-key", sealKey[1:])
 	h.run(t, exitUsage, "", "destination", "list", "--seal-key", sealKey+"\n"+sealKey[:20])
+	h.run(t, exitOK, "", "destination", "check", "by-env")
+	h.run(t, exitBad, "", "destination", "check", "denied")
+	h.run(t, exitBad, "", "destination", "check", "denied", "-o", "json")
+	h.run(t, exitBad, "", "destination", "check", "away")
 	found.searchTap(t, wire)
 
 	// The same denied load once more, given up at once: dead letter, replay, discard.
