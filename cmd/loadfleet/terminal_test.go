@@ -138,8 +138,8 @@ func (c *terminal) read(t *testing.T, to any, args ...string) {
 	}
 }
 
-// process is a command that stays.
-type process struct {
+// running is a command that stays.
+type running struct {
 	name   string
 	cmd    *exec.Cmd
 	heard  *heard
@@ -148,10 +148,10 @@ type process struct {
 }
 
 // start starts a command that stays until the test ends or stop.
-func (c *terminal) start(t *testing.T, args ...string) *process {
+func (c *terminal) start(t *testing.T, args ...string) *running {
 	t.Helper()
 	cmd := c.command(context.WithoutCancel(t.Context()), args)
-	p := &process{name: strings.Join(args, " "), cmd: cmd, heard: c.remember(args), ended: make(chan struct{})}
+	p := &running{name: strings.Join(args, " "), cmd: cmd, heard: c.remember(args), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.heard, p.heard
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start loadfleet %s: %v", p.name, err)
@@ -165,7 +165,7 @@ func (c *terminal) start(t *testing.T, args ...string) *process {
 }
 
 // stop ends the process as an operator does; stopping it twice is fine.
-func (p *process) stop(t *testing.T) {
+func (p *running) stop(t *testing.T) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
@@ -182,7 +182,7 @@ func (p *process) stop(t *testing.T) {
 
 // await waits until the process has said a line that holds all these texts,
 // and gives that line.
-func (p *process) await(t *testing.T, texts ...string) string {
+func (p *running) await(t *testing.T, texts ...string) string {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
@@ -246,7 +246,7 @@ func (h *heard) String() string {
 type home struct {
 	*terminal
 	data string
-	up   *process
+	up   *running
 }
 
 // startHome starts a node on free ports.

@@ -21,9 +21,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// forms are the texts by which a secret could stand in something: as it is,
+// shapes are the texts by which a secret could stand in something: as it is,
 // escaped as JSON, Go, URLs and HTML do, in hex, and in base64 at any offset.
-func forms(secret string) [][]byte {
+func shapes(secret string) [][]byte {
 	text, err := json.Marshal(secret)
 	if err != nil {
 		panic(err) // a string always is JSON
@@ -60,7 +60,7 @@ type search struct {
 func newSearch(canary string, secrets map[string]string) *search {
 	s := &search{secrets: secrets, forms: map[string][][]byte{}, canary: canary, seen: map[string]bool{}}
 	for name, secret := range secrets {
-		s.forms[name] = forms(secret)
+		s.forms[name] = shapes(secret)
 	}
 	return s
 }
@@ -88,7 +88,7 @@ next:
 	}
 }
 
-func TestFormsAreFound(t *testing.T) {
+func TestShapesAreFound(t *testing.T) {
 	const secret = `wJalr/XUt+nFEMI=K7&"b<P>~xRfi`
 	s := newSearch("", map[string]string{"secret": secret})
 	for _, tt := range []struct {
@@ -461,7 +461,7 @@ func TestP10(t *testing.T) {
 			t.Errorf("the search of %q has not even found %q", place, found.canary)
 		}
 	}
-	t.Logf("%d texts searched for %d secrets in %d forms each", found.looked, len(found.secrets), len(forms(root)))
+	t.Logf("%d texts searched for %d secrets in %d forms each", found.looked, len(found.secrets), len(shapes(root)))
 }
 
 // awaitLoad waits until some worker of the home has logged a load of the
