@@ -73,15 +73,16 @@ func (c Config) chunkBytes() int64 {
 
 // Dispatcher takes commits from the queue until its context ends.
 type Dispatcher struct {
-	queue *queue.Queue
-	cfg   Config
-	log   *zap.Logger
+	queue   *queue.Queue
+	keyring *destination.Keyring
+	cfg     Config
+	log     *zap.Logger
 }
 
-// New makes a dispatcher on a provisioned queue. It reads destinations without
-// their secrets, so the keyring is not used: any, or nil, will do.
-func New(q *queue.Queue, _ *destination.Keyring, cfg Config, log *zap.Logger) *Dispatcher {
-	return &Dispatcher{queue: q, cfg: cfg.withDefaults(), log: log}
+// New makes a dispatcher on a provisioned queue. The keyring opens stored
+// destinations; a dispatcher reads no secret from them.
+func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *Dispatcher {
+	return &Dispatcher{queue: q, keyring: k, cfg: cfg.withDefaults(), log: log}
 }
 
 // Run dispatches until ctx is done. What is in work then is given back, and
