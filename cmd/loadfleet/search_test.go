@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -468,7 +469,7 @@ func TestP10(t *testing.T) {
 // extraction with this verdict, and gives its line.
 func (h *home) awaitLoad(t *testing.T, extraction, verdict string) string {
 	t.Helper()
-	want := []string{`"extraction":"` + extraction + `"`, `"load":`, `"verdict":"` + verdict + `"`}
+	want := []string{`"extraction":"` + extraction + `"`, `"msg":"load"`, `"verdict":"` + verdict + `"`}
 	lines := make(chan string, 16)
 	h.mu.Lock()
 	said := append([]utterance{}, h.said...)
@@ -502,7 +503,7 @@ func (h *home) awaitLoad(t *testing.T, extraction, verdict string) string {
 	select {
 	case line := <-lines:
 		return line
-	case <-t.Context().Done():
+	case <-time.After(30 * time.Second):
 		t.Fatalf("no load of extraction %s with verdict %s", extraction, verdict)
 		return ""
 	}
