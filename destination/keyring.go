@@ -157,6 +157,18 @@ func (k *Keyring) Open(doc []byte) (*Settings, error) {
 	return nil, fmt.Errorf("open destination %s: %w (key id %s)", s.ID, ErrUnknownKey, id)
 }
 
+// Describe reads what Seal wrote without its secret, for those that need none
+// and shall hold no key.
+func Describe(doc []byte) (*Settings, error) {
+	in, err := readStored(doc)
+	if err != nil {
+		return nil, err
+	}
+	s := Settings(in.plain)
+	s.Approved, s.Paused = in.Approved, in.Paused
+	return &s, nil
+}
+
 // NeedsReseal reports whether a stored document's secret is sealed with another
 // key than the first.
 func (k *Keyring) NeedsReseal(doc []byte) (bool, error) {

@@ -189,6 +189,25 @@ func TestKeyringWithoutKeys(t *testing.T) {
 	}
 }
 
+func TestDescribe(t *testing.T) {
+	s := parse(t)
+	s.Paused = true
+	doc := seal(t, keyring(t, NewSealKey()), s)
+	got, err := Describe(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !got.SecretAccessKey.IsZero() {
+		t.Error("Describe gives a secret")
+	}
+	if diff := cmp.Diff([]Change{{Field: "secret_access_key", Old: redacted}}, Changes(s, got)); diff != "" || !got.Paused {
+		t.Errorf("Describe, paused %v (-want +got):\n%s", got.Paused, diff)
+	}
+	if _, err := Describe([]byte(`{"version": 2}`)); err == nil {
+		t.Error("Describe of another version succeeds")
+	}
+}
+
 func TestParseKeyring(t *testing.T) {
 	a, b := NewSealKey(), NewSealKey()
 	for name, text := range map[string]string{

@@ -31,9 +31,11 @@ func Parse(doc []byte, env Resolver) (*Settings, error) {
 		return nil, &found
 	}
 	c := checker{s: defaults(), given: map[string]bool{}, bad: map[string]bool{}}
-	c.take(flatten(root))
+	entries := flatten(root)
+	c.take(c.strayed(entries))
 	c.s.fill(c.given)
 	c.resolve(env)
+	c.strayedReference()
 	c.judge()
 	c.sort()
 	if err := c.problems.err(); err != nil {
@@ -99,6 +101,80 @@ func (c *checker) ok(fields ...string) bool {
 		}
 	}
 	return true
+}
+
+// minStrayed is the length from which a secret is looked for in other fields;
+// a shorter one may be there by chance.
+const minStrayed = 16
+
+const (
+	strayedMessage = "holds the secret access key, which would be shown with it"
+	strayedRemedy  = "write the secret in secret_access_key only"
+)
+
+// strayed refuses the fields that the secret was pasted into as well, before
+// any message can repeat them, and gives the others.
+func (c *checker) strayed(entries []entry) []entry {
+	var secrets []string
+	for _, e := range entries {
+		if e.name == "secret_access_key" && e.value.kind == text && len(e.value.text) >= minStrayed {
+			secrets = append(secrets, e.value.text)
+		}
+	}
+	var rest []entry
+	for _, e := range entries {
+		in := false
+		for _, secret := range secrets {
+			in = in || !keyField(e.name) && e.value.holds(secret)
+		}
+		if !in {
+			rest = append(rest, e)
+			continue
+		}
+		c.given[e.name] = true
+		c.wrong(e.name, strayedMessage, strayedRemedy)
+	}
+	return rest
+}
+
+// keyField reports whether a field is of the access key: no message repeats
+// those, and rules of their own tell when they are mixed up.
+func keyField(name string) bool { return name == "access_key_id" || name == "secret_access_key" }
+
+// holds reports whether a text stands anywhere in a part of a document.
+func (n node) holds(part string) bool {
+	if strings.Contains(n.text, part) {
+		return true
+	}
+	for _, item := range n.items {
+		if item.holds(part) {
+			return true
+		}
+	}
+	for _, e := range n.entries {
+		if e.value.holds(part) {
+			return true
+		}
+	}
+	return false
+}
+
+// strayedReference is strayed for a secret that a reference named.
+func (c *checker) strayedReference() {
+	secret := c.s.SecretAccessKey.Reveal()
+	if len(secret) < minStrayed {
+		return
+	}
+	for i, p := range c.problems {
+		if strings.Contains(p.Message, shown(secret)) || strings.Contains(p.Message, secret) {
+			c.problems[i].Message, c.problems[i].Remedy = strayedMessage, strayedRemedy
+		}
+	}
+	for _, f := range fields() {
+		if !keyField(f.name) && c.ok(f.name) && strings.Contains(showValue(f.get(c.s)), secret) {
+			c.wrong(f.name, strayedMessage, strayedRemedy)
+		}
+	}
 }
 
 // maxProblems is how many fields are called wrong before a document is taken for

@@ -175,6 +175,7 @@ func TestParseAccepts(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
+	const strayed = strayedMessage + " (" + strayedRemedy + ")"
 	tests := []struct {
 		name  string
 		edits []string
@@ -193,6 +194,11 @@ func TestParseRefuses(t *testing.T) {
 		{"placeholder", []string{"secret_access_key: '[redacted]'"}, []string{"secret_access_key: is the placeholder that is shown for a secret (write the secret itself, env:NAME or file:PATH)"}},
 		{"secret with a space", []string{"secret_access_key: 'a b'"}, []string{"secret_access_key: is empty, too long or holds white space (write it as it was issued)"}},
 		{"secret is the id", []string{"secret_access_key: AKIAIOSFODNN7EXAMPLE"}, []string{"secret_access_key: is the same as access_key_id (write the secret that was issued with the key)"}},
+		{"key id and secret mixed up", []string{"access_key_id: " + testSecret, "secret_access_key: AKIAIOSFODNN7EXAMPLE"}, []string{
+			"access_key_id: is not an access key id of AWS (write AKIA... here, and what was issued with it in secret_access_key)",
+			"secret_access_key: is an access key id (write the secret that was issued with it; are the two mixed up?)"}},
+		{"secret in other fields", []string{"region: " + testSecret, "folder: /" + testSecret, "encryption: " + testSecret, "workspaces: [ws1, " + testSecret + "]", "nonsense: {a: " + testSecret + "}"}, []string{
+			"nonsense: " + strayed, "region: " + strayed, "folder: " + strayed, "encryption: " + strayed, "workspaces: " + strayed}},
 		{"role with keys", []string{"assume_role_arn: arn:aws:iam::123456789012:role/x", "external_id: xx"}, []string{
 			"assume_role_arn: goes with role_chain only (leave it out, or write connection_option: role_chain)",
 			"external_id: goes with role_chain only (leave it out, or write connection_option: role_chain)"}},
@@ -420,6 +426,10 @@ func TestParseResolves(t *testing.T) {
 				t.Errorf("Parse = %v, want %s", err, tt.want)
 			}
 		})
+	}
+	_, err = Parse([]byte(document("secret_access_key: file:/run/secret", "title: was "+testSecret, "encryption: "+testSecret)), env)
+	if err == nil || strings.Contains(err.Error(), testSecret) || !strings.Contains(err.Error(), "title: "+strayedMessage) || !strings.Contains(err.Error(), "encryption: "+strayedMessage) {
+		t.Errorf("Parse of a document that holds a file's secret = %v", err)
 	}
 	_, err = Parse([]byte(document("secret_access_key: env:KEY")), nil)
 	if err == nil || err.Error() != "secret_access_key: env: and file: are not looked up here"+remedy {

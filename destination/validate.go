@@ -101,6 +101,9 @@ func (c *checker) keys() {
 		switch {
 		case !regexp.MustCompile(`^[\w.+=@/-]{1,128}$`).MatchString(s.AccessKeyID):
 			c.wrong("access_key_id", "is not an access key id", "write 1 to 128 letters and digits, as AKIA...")
+		case !c.given["endpoint"] && strings.ContainsAny(s.AccessKeyID, ".+=@/-"):
+			// Most likely the secret, and this field is stored and shown as it is.
+			c.wrong("access_key_id", "is not an access key id of AWS", "write AKIA... here, and what was issued with it in secret_access_key")
 		case strings.HasPrefix(s.AccessKeyID, "ASIA") && !c.given["endpoint"]:
 			c.wrong("access_key_id", "is that of temporary credentials, which end", "write the key of an IAM user (AKIA...), or use role_chain")
 		}
@@ -116,6 +119,8 @@ func (c *checker) keys() {
 		c.wrong("secret_access_key", "is empty, too long or holds white space", "write it as it was issued")
 	case secret == s.AccessKeyID:
 		c.wrong("secret_access_key", "is the same as access_key_id", "write the secret that was issued with the key")
+	case regexp.MustCompile(`^A[KS]IA[A-Z0-9]{16}$`).MatchString(secret):
+		c.wrong("secret_access_key", "is an access key id", "write the secret that was issued with it; are the two mixed up?")
 	}
 }
 

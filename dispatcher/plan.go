@@ -80,7 +80,7 @@ func (d *Dispatcher) settings(ctx context.Context, e *extraction) (*destination.
 	if err != nil {
 		return nil, fmt.Errorf("destination %s: %w", id, err)
 	}
-	s, err := d.keyring.Open(stored.Document)
+	s, err := destination.Describe(stored.Document)
 	if err != nil {
 		return nil, fmt.Errorf("destination %s: %w", id, err)
 	}

@@ -33,8 +33,8 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery) {
 	what, failure := verdict(work, err)
 	said, settle := w.settle(s.say, d, past, what, failure)
 	fields := append(w.fields(d, past, made), zap.Stringer("verdict", said), zap.Error(errors.Join(err, settle)))
-	if said == reject {
-		fields = append(fields, zap.String("reason", string(failure.Reason)))
+	if said == reject || said == park {
+		fields = append(fields, zap.String("reason", string(failure.Reason)), zap.String("remedy", failure.Remedy))
 	}
 	w.log.Warn("load", fields...)
 }
@@ -100,8 +100,8 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 		if past.Parked.IsZero() {
 			past.Parked = now
 		}
-		if now.Sub(past.Parked) < w.cfg.ParkLimit {
-			return park, d.Postpone(ctx, spread(w.cfg.ParkDelay), past)
+		if left := w.cfg.ParkLimit - now.Sub(past.Parked); left > 0 {
+			return park, d.Postpone(ctx, min(spread(w.cfg.ParkDelay), left), past)
 		}
 	case retry:
 		past.Parked = time.Time{}

@@ -65,7 +65,34 @@ func (d *desk) get(ctx context.Context, id string) (*destination.Settings, uint6
 		return nil, 0, err
 	}
 	s, err := d.keyring.Open(stored.Document)
+	if err != nil {
+		return nil, 0, sealed(err)
+	}
+	return s, stored.Revision, nil
+}
+
+// describe is get without the secret, which no key is needed for.
+func (d *desk) describe(ctx context.Context, id string) (*destination.Settings, uint64, error) {
+	stored, err := d.store.Get(ctx, id)
+	if errors.Is(err, queue.ErrNotFound) {
+		return nil, 0, notFound(fmt.Errorf("there is no destination %q; see `loadfleet destination list`", id))
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	s, err := destination.Describe(stored.Document)
 	return s, stored.Revision, err
+}
+
+// sealed says what to do about a secret that does not open.
+func sealed(err error) error {
+	switch {
+	case errors.Is(err, destination.ErrUnknownKey):
+		return fmt.Errorf("%w: give that key too with --seal-key, one a line after the newest; if it is lost, apply the destination again with --yes", err)
+	case errors.Is(err, destination.ErrTampered):
+		return fmt.Errorf("%w: apply the destination again with --yes", err)
+	}
+	return err
 }
 
 // put seals and stores a destination over the revision it was read at.
@@ -100,7 +127,7 @@ func (p *program) destinationDelete() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.atDesk(cmd.Context(), func(d *desk) error {
-				s, _, err := d.get(cmd.Context(), args[0])
+				s, _, err := d.describe(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
@@ -173,14 +200,14 @@ Earlier revisions of a destination stay sealed with the key of their time.`,
 				for _, stored := range all {
 					needs, err := d.keyring.NeedsReseal(stored.Document)
 					if err != nil {
-						return fmt.Errorf("destination %s: %w", stored.ID, err)
+						return sealed(err)
 					}
 					if !needs {
 						continue
 					}
 					s, err := d.keyring.Open(stored.Document)
 					if err != nil {
-						return fmt.Errorf("destination %s: %w", stored.ID, err)
+						return sealed(err)
 					}
 					if _, err := d.put(cmd.Context(), s, stored.Revision); err != nil {
 						return err

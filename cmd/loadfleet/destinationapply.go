@@ -38,7 +38,7 @@ refused without --yes.`,
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "the document; - for standard input (required)")
-	c.Flags().BoolVar(&yes, "yes", false, "apply also what leaves objects behind")
+	c.Flags().BoolVar(&yes, "yes", false, "apply also what leaves objects behind, or over a secret that does not open")
 	if err := c.MarkFlagRequired("file"); err != nil {
 		panic(err) // the flag is defined above
 	}
@@ -54,11 +54,8 @@ func (p *program) read(file string) ([]byte, error) {
 
 // apply stores a destination and says what it changed.
 func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, yes bool) error {
-	old, revision, err := d.get(ctx, s.ID)
-	var coded *codedError
-	if errors.As(err, &coded) && coded.code == exitNotFound {
-		old, revision = nil, 0
-	} else if err != nil {
+	old, revision, err := d.before(ctx, s.ID, yes)
+	if err != nil {
 		return err
 	}
 	result := struct {
@@ -68,10 +65,11 @@ func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, y
 		Changes  []destination.Change  `json:"changes"`
 		Warnings []destination.Problem `json:"warnings"`
 		Approval bool                  `json:"needs_approval"`
-	}{ID: s.ID, Revision: revision, Created: old == nil, Warnings: s.Warnings()}
+	}{ID: s.ID, Revision: revision, Created: old == nil, Changes: []destination.Change{}, Warnings: []destination.Problem{}}
+	result.Warnings = append(result.Warnings, s.Warnings()...)
 	if old != nil {
 		s.Inherit(old)
-		result.Changes = destination.Changes(old, s)
+		result.Changes = append(result.Changes, destination.Changes(old, s)...)
 		if err := d.refuseOrphans(ctx, old, result.Changes, yes); err != nil {
 			return err
 		}
@@ -106,6 +104,21 @@ func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, y
 		fmt.Fprintf(p.out, "  its loads wait for an operator: loadfleet destination approve %s\n", s.ID)
 	}
 	return nil
+}
+
+// before is the destination that an apply meets and its revision; nil when it
+// is new. With yes a secret that does not open is no obstacle: the document
+// brings another.
+func (d *desk) before(ctx context.Context, id string, yes bool) (*destination.Settings, uint64, error) {
+	old, revision, err := d.get(ctx, id)
+	var coded *codedError
+	switch {
+	case errors.As(err, &coded) && coded.code == exitNotFound:
+		return nil, 0, nil
+	case yes && (errors.Is(err, destination.ErrUnknownKey) || errors.Is(err, destination.ErrTampered)):
+		return d.describe(ctx, id)
+	}
+	return old, revision, err
 }
 
 // refuseOrphans refuses a change that leaves objects where no load touches

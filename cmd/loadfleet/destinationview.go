@@ -23,9 +23,9 @@ func (p *program) destinationList() *cobra.Command {
 					return err
 				}
 				var rows [][]string
-				var docs []map[string]any
+				docs := []map[string]any{}
 				for _, stored := range all {
-					s, err := d.keyring.Open(stored.Document)
+					s, err := destination.Describe(stored.Document)
 					if err != nil {
 						return fmt.Errorf("destination %s: %w", stored.ID, err)
 					}
