@@ -103,7 +103,7 @@ wrong; 3 not found; 4 done, and some loads were dead-lettered.`,
 	add("try", p.demo(), p.up())
 	add("fleet", p.dispatcher(), p.worker(), p.status())
 	add("use", p.publish(), p.destination(), p.extraction(), p.deadletter())
-	root.AddCommand(p.version())
+	root.AddCommand(p.bench(), p.benchTrial(), p.version())
 	return root
 }
 
