@@ -5,8 +5,10 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: demo setup test race vet lint fuzz bench bench-peers
 
-# Where the benchmarks' buckets lie. JetStream's storage stays on disk.
+# Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
+# what else to ask for: make bench-peers BENCH='--rows 60000 --days 30'
 BENCH_DATA := $(if $(wildcard /dev/shm),/dev/shm,/tmp)
+BENCH :=
 
 demo: ## run the main job on embedded parts
 	go run ./cmd/loadfleet demo
@@ -34,7 +36,7 @@ fuzz: ## every fuzz target for a minute
 	done
 
 bench: ## measure the whole job, each format
-	go run ./cmd/loadfleet bench --data $(BENCH_DATA)
+	go run ./cmd/loadfleet bench --data $(BENCH_DATA) $(BENCH)
 
 bench-peers: setup ## the same beside DuckDB; writes docs/benchmarks.md
-	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --cores 1,2 --runs 3 --peers --report docs/benchmarks.md
+	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --cores 1,2 --runs 3 --peers --report docs/benchmarks.md $(BENCH)

@@ -150,17 +150,15 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	result := benchResult{Machine: machine(b.data, b.queueData), Options: b.options(), Started: time.Now().UTC(), BytesIn: b.source.Bytes}
 	for run := range b.runs {
-		for _, cores := range b.cores {
-			for _, format := range b.formats {
-				for _, s := range b.sides(run, encoding.Format(format)) {
-					m, err := b.measure(ctx, s, encoding.Format(format), cores, run, dir)
-					if err != nil {
-						return fmt.Errorf("%s, %s on %d cores: %w", s, format, cores, err)
-					}
-					result.Measurements = append(result.Measurements, *m)
-				}
-			}
+		list, err := b.once(ctx, run, dir)
+		if err != nil && (ctx.Err() == nil || run == 0) {
+			return err
 		}
+		if err != nil {
+			fmt.Fprintf(b.err, "interrupted: these are the medians of %d runs\n", run)
+			break
+		}
+		result.Measurements = append(result.Measurements, list...)
 	}
 	result.Medians = medians(result.Measurements)
 	if b.report != "" {
@@ -172,6 +170,23 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return printJSON(b.out, result)
 	}
 	return result.table(b.out)
+}
+
+// once measures every kind of trial one time.
+func (b *bench) once(ctx context.Context, run int, dir string) ([]measurement, error) {
+	var list []measurement
+	for _, cores := range b.cores {
+		for _, format := range b.formats {
+			for _, s := range b.sides(run, encoding.Format(format)) {
+				m, err := b.measure(ctx, s, encoding.Format(format), cores, run, dir)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s on %d cores: %w", s, format, cores, err)
+				}
+				list = append(list, *m)
+			}
+		}
+	}
+	return list, nil
 }
 
 // The sides that are measured.
