@@ -160,6 +160,35 @@ func (r *benchResult) comparisons() []comparison {
 	return list
 }
 
+// summary says for each number of cores how the peer compares over all formats.
+func (r *benchResult) summary() []string {
+	spans := map[int]*[3][]float64{}
+	var cores []int
+	for _, c := range r.comparisons() {
+		if c.Peer == nil {
+			continue
+		}
+		span := spans[c.Cores]
+		if span == nil {
+			span = &[3][]float64{}
+			spans[c.Cores], cores = span, append(cores, c.Cores)
+		}
+		span[0] = append(span[0], c.Ours.Wall/c.Peer.Wall)
+		span[1] = append(span[1], c.Ours.CPU/c.Peer.CPU)
+		span[2] = append(span[2], float64(c.Ours.PeakRSS)/float64(c.Peer.PeakRSS))
+	}
+	var list []string
+	for _, n := range cores {
+		var of []any
+		for _, span := range spans[n] {
+			of = append(of, slices.Min(span), slices.Max(span))
+		}
+		list = append(list, fmt.Sprintf("cores %d: ", n)+
+			fmt.Sprintf("%.2f to %.2f times DuckDB's wall time, %.2f to %.2f times its CPU time, %.2f to %.2f times its memory", of...))
+	}
+	return list
+}
+
 // writeReport writes docs/benchmarks.md.
 func (r *benchResult) writeReport(path string) error {
 	t, err := template.New("bench.md").Funcs(template.FuncMap{
@@ -190,7 +219,7 @@ func (r *benchResult) writeReport(path string) error {
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, map[string]any{
-		"R": r, "Lines": r.comparisons(), "Peer": peer, "Runs": most, "Rows": r.Medians[0].Rows, "Objects": r.Medians[0].Objects,
+		"R": r, "Lines": r.comparisons(), "Summary": r.summary(), "Peer": peer, "Runs": most, "Rows": r.Medians[0].Rows, "Objects": r.Medians[0].Objects,
 		"LoadMin": slices.Min(loads), "LoadMedian": median(loads), "LoadMax": slices.Max(loads),
 		"Date": r.Started.Format(time.DateOnly), "Modules": r.Machine.modules(),
 	}); err != nil {
