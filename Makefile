@@ -3,7 +3,12 @@
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo setup test race vet lint fuzz
+.PHONY: demo setup test race vet lint fuzz bench bench-peers
+
+# Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
+# what else to ask for: make bench-peers BENCH='--rows 60000 --days 30'
+BENCH_DATA := $(if $(wildcard /dev/shm),/dev/shm,/tmp)
+BENCH :=
 
 demo: ## run the main job on embedded parts
 	go run ./cmd/loadfleet demo
@@ -29,3 +34,9 @@ fuzz: ## every fuzz target for a minute
 			go test -run '^$$' -fuzz "^$$t$$" -fuzztime 60s ./$$(dirname $$f) || exit 1; \
 		done; \
 	done
+
+bench: ## measure the whole job, each format
+	go run ./cmd/loadfleet bench --data $(BENCH_DATA) $(BENCH)
+
+bench-peers: setup ## the same beside DuckDB; writes docs/benchmarks.md
+	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --cores 1,2 --runs 3 --peers --report docs/benchmarks.md $(BENCH)

@@ -50,6 +50,8 @@ func TestVerdict(t *testing.T) {
 		{"queue.ErrRevision", queue.ErrRevision, retry, messages.ReasonExhausted},
 		{"queue.ErrSliceDamaged", queue.ErrSliceDamaged, retry, messages.ReasonExhausted},
 		{"queue.ErrNoPlan", queue.ErrNoPlan, retry, messages.ReasonExhausted},
+		{"queue.ErrNotProvisioned", queue.ErrNotProvisioned, retry, messages.ReasonExhausted},
+		{"encoding.SchemaError", &encoding.SchemaError{}, retry, messages.ReasonExhausted}, // of files that are read back
 		{"queue.ErrPlanDiffers", queue.ErrPlanDiffers, reject, messages.ReasonExhausted},
 		{"queue.PlanError", &queue.PlanError{}, reject, messages.ReasonExhausted},
 		{"dispatcher.ErrStopped", ErrStopped, retry, messages.ReasonExhausted},

@@ -66,6 +66,8 @@ func judgements() map[string]judgement {
 		"queue.ErrPlanDiffers":      {queue.ErrPlanDiffers, retry, exhausted},
 		"queue.PlanError":           {&queue.PlanError{}, retry, exhausted},
 		"queue.ErrNoPlan":           {queue.ErrNoPlan, retry, exhausted},
+		"queue.ErrNotProvisioned":   {queue.ErrNotProvisioned, retry, exhausted},
+		"encoding.SchemaError":      {&encoding.SchemaError{}, retry, exhausted}, // of files that are read back
 		"queue.ErrRevision":         {queue.ErrRevision, retry, exhausted},
 
 		"storage.ErrDenied":       {storage.ErrDenied, park, dest},

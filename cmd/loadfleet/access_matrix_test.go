@@ -159,6 +159,11 @@ func startMatrix(t *testing.T, bin, root string) []string {
 		"MATRIX_ROLE_ARN=" + matrixRole, "MATRIX_EXTERNAL_ID=acme-4711", "MATRIX_KEY_ARN=" + matrixKey,
 	}
 	admitFleetUser(t, s3.Endpoint(), root)
+	provision := exec.CommandContext(t.Context(), filepath.Join(bin, "loadfleet"), "provision")
+	provision.Env = env
+	if out, err := provision.CombinedOutput(); err != nil {
+		t.Fatalf("provision: %v\n%s", err, out)
+	}
 	return env
 }
 

@@ -42,6 +42,7 @@ type node struct {
 // nodeConfig says where a node lives and listens.
 type nodeConfig struct {
 	dir         string
+	s3Dir       string // the buckets; "": in dir
 	natsPort    int    // 0: any
 	s3Addr      string // "": any
 	buckets     []string
@@ -56,6 +57,12 @@ type nodeConfig struct {
 func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, err error) {
 	// The embedded S3 server changes the working directory.
 	if cfg.dir, err = filepath.Abs(cfg.dir); err != nil {
+		return nil, err
+	}
+	if cfg.s3Dir == "" {
+		cfg.s3Dir = filepath.Join(cfg.dir, "s3")
+	}
+	if cfg.s3Dir, err = filepath.Abs(cfg.s3Dir); err != nil {
 		return nil, err
 	}
 	n = &node{dir: cfg.dir, errs: make(chan error, 2)}
@@ -77,7 +84,7 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 		return n, err
 	}
 	if n.s3, err = s3server.Start(ctx, s3server.Config{
-		Dir: filepath.Join(cfg.dir, "s3"), Addr: cfg.s3Addr, Buckets: cfg.buckets,
+		Dir: cfg.s3Dir, Addr: cfg.s3Addr, Buckets: cfg.buckets,
 		AccessKey: n.accessKey, SecretKey: n.secretKey,
 	}); err != nil {
 		return n, err
