@@ -131,6 +131,13 @@ func TestCheck(t *testing.T) {
 		{name: "with owner and ACL", access: func(a *storage.Access) { a.BucketOwner, a.ACL = accountID, "bucket-owner-full-control" }, passed: true},
 		{name: "without checksums", access: func(a *storage.Access) { a.Checksum = false }, passed: true},
 		{
+			// HeadBucket names no prefix, and no document lets uploads be listed.
+			name: "what no document grants", passed: true, faults: func(p *storagetest.Proxy) {
+				p.Inject(storagetest.HeadBucket, storagetest.Fault{Name: "access denied", Status: 403}, storagetest.Always)
+				p.Inject(storagetest.ListUploads, storagetest.DeniedByPolicy, storagetest.Always)
+			},
+		},
+		{
 			name: "wrong key id", access: func(a *storage.Access) { a.AccessKeyID = "AKIANOBODY" },
 			want: results{"credentials": "failed wrong_key_id"},
 		},
