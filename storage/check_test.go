@@ -313,11 +313,11 @@ func TestCheckNamesTheMissingPermission(t *testing.T) {
 				if p.Statement == nil || test.action == "" {
 					continue
 				}
-				var statement struct{ Action, Resource []string }
+				var statement struct{ Action, Resource string }
 				if err := json.Unmarshal(p.Statement.Add, &statement); err != nil {
 					t.Fatalf("statement %s: %v", p.Statement.Add, err)
 				}
-				if len(statement.Action) != 1 || statement.Action[0] != test.action || !strings.Contains(statement.Resource[0], bucket) {
+				if statement.Action != test.action || !strings.Contains(statement.Resource, bucket) {
 					t.Errorf("%s: statement %s, want one for %s", p.Name, p.Statement.Add, test.action)
 				}
 			}
