@@ -156,18 +156,23 @@ func (w *policyWriter) add(side *[]Document, kind DocumentKind, limit int, title
 // the tokens. Characters beyond ASCII are escaped: IAM refuses documents that
 // hold characters above U+00FF.
 func documentJSON(body any) (text json.RawMessage, size int) {
+	compact := compactJSON(body)
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, compact, "", "  "); err != nil {
+		panic("destination: a document that is no JSON: " + err.Error())
+	}
+	return indented.Bytes(), len(compact)
+}
+
+// compactJSON is body in one line, in ASCII.
+func compactJSON(body any) json.RawMessage {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(body); err != nil {
 		panic("destination: a document that is no JSON: " + err.Error()) // strings, lists and maps of them always are
 	}
-	ascii := escapeNonASCII(bytes.TrimSpace(b.Bytes()))
-	var indented bytes.Buffer
-	if err := json.Indent(&indented, ascii, "", "  "); err != nil {
-		panic("destination: a document that is no JSON: " + err.Error())
-	}
-	return indented.Bytes(), len(ascii)
+	return escapeNonASCII(bytes.TrimSpace(b.Bytes()))
 }
 
 // policyName names the policies that are made for the destination.

@@ -68,7 +68,7 @@ func operations(s *Settings, prefix string) []operation {
 		}
 		out = append(out, operation{name, calls})
 	}
-	for _, key := range []string{prefix + "ws1/rows-2024-06-18.csv", prefix + "z", prefix + "ü ws/~*?$.csv"} {
+	for _, key := range []string{prefix + "ws1/rows-2024-06-18.csv", prefix + "z", prefix + "/.loadfleet-check-1", prefix + "ü ws/~*?$.csv"} {
 		object := bucket + "/" + key
 		write := []call{{action: "s3:PutObject", resource: object, context: headers}}
 		if s.ACL != NoACL {

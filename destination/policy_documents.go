@@ -83,15 +83,18 @@ func (w *policyWriter) fleetUser() {
 		})
 }
 
+// grant is one of an ACL's.
+type grant struct {
+	Grantee    grantee
+	Permission string
+}
+
+type grantee struct{ ID, Type string }
+
 // canonicalID: the bucket's ACL grants our canonical id READ (list) and WRITE
 // (put); what we put we own, and therefore may read, replace and delete.
 func (w *policyWriter) canonicalID() {
 	type rule struct{ ObjectOwnership string }
-	type grantee struct{ ID, Type string }
-	type grant struct {
-		Grantee    grantee
-		Permission string
-	}
 	bucket := shell(w.s.Bucket)
 	if w.scope.aws {
 		w.add(&w.policy.Documents, BucketOwnership, 0,

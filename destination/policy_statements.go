@@ -20,7 +20,7 @@ type policyDocument struct {
 // statement is one of a policy's. Only Allow is ever written: what is not
 // allowed is denied, and a Deny in a customer's bucket would hit the customer.
 type statement struct {
-	Sid       string
+	Sid       string `json:",omitempty"`
 	Effect    string
 	Principal *principal `json:",omitempty"` // of bucket, key and trust policies
 	Action    values

@@ -29,13 +29,16 @@ const consumerDispatcher = "dispatcher"
 // laneConsumer is the durable consumer of a lane.
 func laneConsumer(lane messages.Lane) string { return "loads-" + string(lane) }
 
+// KeepEvents is how long the queue knows how a load ended.
+const KeepEvents = 30 * 24 * time.Hour
+
 // How long messages stay when nothing removes them earlier, and how long a
 // repeated Nats-Msg-Id is recognised.
 const (
 	keepRows    = 7 * 24 * time.Hour
 	keepCommits = 30 * 24 * time.Hour
 	keepSlices  = 30 * 24 * time.Hour
-	keepEvents  = 30 * 24 * time.Hour
+	keepEvents  = KeepEvents
 	keepPast    = 30 * 24 * time.Hour
 	// A marker must outlive every delivery of its commit, or the extraction
 	// could be dispatched again.

@@ -131,6 +131,13 @@ func TestCheck(t *testing.T) {
 		{name: "with owner and ACL", access: func(a *storage.Access) { a.BucketOwner, a.ACL = accountID, "bucket-owner-full-control" }, passed: true},
 		{name: "without checksums", access: func(a *storage.Access) { a.Checksum = false }, passed: true},
 		{
+			// HeadBucket names no prefix, and no document lets uploads be listed.
+			name: "what no document grants", passed: true, faults: func(p *storagetest.Proxy) {
+				p.Inject(storagetest.HeadBucket, storagetest.Fault{Name: "access denied", Status: 403}, storagetest.Always)
+				p.Inject(storagetest.ListUploads, storagetest.DeniedByPolicy, storagetest.Always)
+			},
+		},
+		{
 			name: "wrong key id", access: func(a *storage.Access) { a.AccessKeyID = "AKIANOBODY" },
 			want: results{"credentials": "failed wrong_key_id"},
 		},
@@ -306,11 +313,11 @@ func TestCheckNamesTheMissingPermission(t *testing.T) {
 				if p.Statement == nil || test.action == "" {
 					continue
 				}
-				var statement struct{ Action, Resource []string }
+				var statement struct{ Action, Resource string }
 				if err := json.Unmarshal(p.Statement.Add, &statement); err != nil {
 					t.Fatalf("statement %s: %v", p.Statement.Add, err)
 				}
-				if len(statement.Action) != 1 || statement.Action[0] != test.action || !strings.Contains(statement.Resource[0], bucket) {
+				if statement.Action != test.action || !strings.Contains(statement.Resource, bucket) {
 					t.Errorf("%s: statement %s, want one for %s", p.Name, p.Statement.Add, test.action)
 				}
 			}

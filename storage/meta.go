@@ -97,12 +97,14 @@ func askedEncryption(a Access) (Encryption, error) {
 }
 
 // request gives the three header values of an upload; zero values send none.
+// With KMS the bucket key is said either way, because a bucket's default of on
+// holds for uploads that say nothing.
 func (e Encryption) request() (algorithm types.ServerSideEncryption, key *string, bucketKey *bool) {
 	algorithm = types.ServerSideEncryption(e.Algorithm)
 	if e.KeyID != "" {
 		key = &e.KeyID
 	}
-	if e.BucketKey {
+	if algorithm == types.ServerSideEncryptionAwsKms {
 		bucketKey = &e.BucketKey
 	}
 	return algorithm, key, bucketKey

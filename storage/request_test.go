@@ -54,9 +54,9 @@ func TestRequests(t *testing.T) {
 			part: headers{}, last: headers{noneMatch: "*"},
 		},
 		{
-			name:   "sse-kms",
+			name:   "sse-kms without bucket key, said so",
 			change: func(a *storage.Access) { a.Checksum, a.Encryption = false, "sse-kms" },
-			whole:  headers{noneMatch: "*", sse: "aws:kms"}, create: headers{sse: "aws:kms"},
+			whole:  headers{noneMatch: "*", sse: "aws:kms", sseBucket: "false"}, create: headers{sse: "aws:kms", sseBucket: "false"},
 			part: headers{}, last: headers{noneMatch: "*"},
 		},
 		{

@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/queue"
 )
 
 func (p *program) destinationApply() *cobra.Command {
@@ -137,11 +139,30 @@ func (d *desk) refuseOrphans(ctx context.Context, old *destination.Settings, cha
 	if err != nil {
 		return fmt.Errorf("count the objects that would be left behind: %w", err)
 	}
-	if objects == 0 {
+	history, err := d.store.History(ctx, old.ID)
+	if err != nil {
+		return err
+	}
+	left := orphans(objects, len(history) > 0 && time.Since(history[0].Time) > queue.KeepEvents)
+	if left == "" {
 		return nil
 	}
-	return usage(fmt.Errorf("a change of %s leaves %s objects in s3://%s that loads no longer replace: apply it with --yes, and remove them when nobody reads them",
-		strings.Join(fields, ", "), count(int64(objects)), old.Bucket))
+	return usage(fmt.Errorf("a change of %s leaves %s in s3://%s that loads no longer replace: apply it with --yes, and remove them when nobody reads them",
+		strings.Join(fields, ", "), left, old.Bucket))
+}
+
+// orphans says how many objects are left behind; "" when none is. A destination
+// older than the queue's memory may have more than are known.
+func orphans(known int, forgotten bool) string {
+	switch {
+	case known == 0 && !forgotten:
+		return ""
+	case known == 0:
+		return fmt.Sprintf("what was loaded more than %d days ago, which nobody has counted,", int(queue.KeepEvents.Hours())/24)
+	case forgotten:
+		return "at least " + count(int64(known)) + " objects"
+	}
+	return count(int64(known)) + " objects"
 }
 
 // objects counts the keys that the queue still knows to be loaded for a destination.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,8 +30,10 @@ const (
 	GetObject      Operation = "GetObject"
 	DeleteObject   Operation = "DeleteObject"
 	ListObjects    Operation = "ListObjectsV2"
-	TokenCall      Operation = "STS" // any call to STS: the names are in the bodies
-	AnyOperation   Operation = ""    // in Inject and Requests: every operation
+	ListUploads    Operation = "ListMultipartUploads"
+	HeadBucket     Operation = "HeadBucket" // by path only
+	TokenCall      Operation = "STS"        // any call to STS: the names are in the bodies
+	AnyOperation   Operation = ""           // in Inject and Requests: every operation
 )
 
 func operationOf(r *http.Request) Operation {
@@ -59,10 +62,16 @@ func operationOf(r *http.Request) Operation {
 		}
 		return DeleteObject
 	case http.MethodHead:
+		if !strings.Contains(strings.Trim(r.URL.Path, "/"), "/") {
+			return HeadBucket
+		}
 		return HeadObject
 	case http.MethodGet:
-		if query.Has("list-type") {
+		switch {
+		case query.Has("list-type"):
 			return ListObjects
+		case query.Has("uploads"):
+			return ListUploads
 		}
 		return GetObject
 	}
