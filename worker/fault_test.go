@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -212,5 +213,33 @@ func TestHeldBack(t *testing.T) {
 			}
 			r.expect(l, content)
 		})
+	}
+}
+
+// seal stores the destination as this worker cannot open it.
+func (r *rig) seal(id, how string) {
+	r.t.Helper()
+	stored, err := r.Destinations().Get(r.t.Context(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	document := stored.Document
+	if how == "newer" {
+		document = bytes.Replace(document, []byte(`"version":1`), []byte(`"version":9`), 1)
+	} else {
+		s, err := r.keyring.Open(document)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		other, err := destination.NewKeyring(destination.NewSealKey())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if document, err = other.Seal(s); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if _, err := r.Destinations().Put(r.t.Context(), id, document, queue.Any); err != nil {
+		r.t.Fatal(err)
 	}
 }

@@ -579,34 +579,6 @@ func (r *rig) applyEncryption(key string) {
 	r.apply(func(s *destination.Settings) { s.Encryption, s.EncryptionKey = destination.SSEKMSCustomer, key })
 }
 
-// seal stores the destination as this worker cannot open it.
-func (r *rig) seal(id, how string) {
-	r.t.Helper()
-	stored, err := r.Destinations().Get(r.t.Context(), id)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	document := stored.Document
-	if how == "newer" {
-		document = bytes.Replace(document, []byte(`"version":1`), []byte(`"version":9`), 1)
-	} else {
-		s, err := r.keyring.Open(document)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		other, err := destination.NewKeyring(destination.NewSealKey())
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if document, err = other.Seal(s); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	if _, err := r.Destinations().Put(r.t.Context(), id, document, queue.Any); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 // reset forgets what was logged.
 func (b *logbook) reset() {
 	b.mu.Lock()
