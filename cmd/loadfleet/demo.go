@@ -219,7 +219,7 @@ func (d *demonstration) progress() func(done, of int64) {
 // treeKeys is how many keys the tree shows of each destination.
 const treeKeys = 4
 
-// tree lists the bucket as it is, with the rows of each object's metadata.
+// tree lists the bucket as it is, with the rows of each object by its outcome.
 func (d *demonstration) tree(ctx context.Context, store *storage.Store) error {
 	rows := map[string]int64{}
 	for _, s := range d.shown {
