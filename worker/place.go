@@ -64,6 +64,11 @@ func decide(ctx context.Context, store *storage.Store, bucket string, o storage.
 		return messages.Superseded, *there, nil
 	case equal && o.Size <= storage.MaxSinglePut: // beyond it nothing can be copied
 		stored, err := store.Restamp(ctx, bucket, o.Key, *there, o.Meta)
+		if errors.Is(err, storage.ErrDenied) {
+			// A copy needs more rights than a put where somebody has tagged the
+			// object: then the bytes are sent again.
+			break
+		}
 		if own {
 			return messages.Loaded, stored, err
 		}

@@ -38,6 +38,7 @@ func TestP4GenerationGuard(t *testing.T) {
 		there    *there
 		fault    storagetest.Fault // of the first puts
 		times    int
+		denied   bool // copies
 		want     messages.Result
 		stays    bool // what was there
 		requests map[storagetest.Operation]int
@@ -58,6 +59,8 @@ func TestP4GenerationGuard(t *testing.T) {
 			requests: map[storagetest.Operation]int{put: 2, head: 1}},
 		{name: "older, equal content", there: &there{extraction: "d", generation: 4}, want: messages.Unchanged,
 			requests: map[storagetest.Operation]int{put: 1, head: 1, copied: 1}},
+		{name: "older, equal content, copies denied", there: &there{extraction: "d", generation: 4}, denied: true, want: messages.Loaded,
+			requests: map[storagetest.Operation]int{put: 2, head: 1, copied: 1}},
 		{name: "older, other content", there: &there{extraction: "d", generation: 4, rows: rows(t, "older", 20)}, want: messages.Loaded,
 			requests: map[storagetest.Operation]int{put: 2, head: 1}},
 		{name: "not a load's", there: &there{foreign: true, rows: rows(t, "foreign", 20)}, want: messages.Loaded,
@@ -91,6 +94,9 @@ func TestP4GenerationGuard(t *testing.T) {
 			}
 			if test.times > 0 {
 				r.proxy.Inject(put, test.fault, test.times)
+			}
+			if test.denied {
+				r.proxy.Inject(copied, storagetest.DeniedByPolicy, 1)
 			}
 			r.send(l, payload, "e")
 			stop := r.start()
