@@ -133,7 +133,7 @@ func (p *program) deadletterShow() *cobra.Command {
 			return p.onQueue(cmd.Context(), "deadletter", func(q *queue.Queue) error {
 				d, err := q.DeadLetter(cmd.Context(), seq)
 				if errors.Is(err, queue.ErrNotFound) {
-					return notFound(fmt.Errorf("there is no dead letter %d", seq))
+					return notFound(fmt.Errorf("there is no dead letter %d; see `loadfleet deadletter list`", seq))
 				}
 				if err != nil {
 					return err
@@ -195,23 +195,23 @@ func (p *program) deadletterEach(use, short, done string, do func(*queue.Queue, 
 					if p.settings.json() {
 						return printJSON(p.out, picked)
 					}
-					fmt.Fprintf(p.out, "%d dead letters would be %s:\n", len(picked), done)
+					fmt.Fprintf(p.out, "%s would be %s:\n", many(int64(len(picked)), "dead letter"), done)
 					return p.listDead(picked)
 				}
-				n := 0
+				var n int64
 				for _, d := range picked {
 					switch err := do(q, cmd.Context(), d.Sequence); {
 					case errors.Is(err, queue.ErrNotFound): // somebody else was faster
 					case err != nil:
-						return fmt.Errorf("after %d dead letters were %s: %w", n, done, err)
+						return fmt.Errorf("after %s %s: %w", many(n, "dead letter"), done, err)
 					default:
 						n++
 					}
 				}
 				if p.settings.json() {
-					return printJSON(p.out, map[string]int{done: n})
+					return printJSON(p.out, map[string]int64{done: n})
 				}
-				fmt.Fprintf(p.out, "%d dead letters %s\n", n, done)
+				fmt.Fprintf(p.out, "%s %s\n", many(n, "dead letter"), done)
 				return nil
 			})
 		},

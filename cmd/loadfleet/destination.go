@@ -14,7 +14,7 @@ import (
 func (p *program) destination() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "destination",
-		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, delete",
+		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, resume, delete",
 		Args:  cobra.NoArgs,
 	}
 	c.AddCommand(p.destinationApply(), p.destinationList(), p.destinationShow(), p.destinationPreview(), p.destinationPolicy(), p.destinationCheck(), p.destinationDelete(), p.destinationNewKey(), p.destinationReseal())

@@ -62,6 +62,14 @@ func count(n int64) string {
 	return s
 }
 
+// many is a count of things, such as 1 load or 2 loads.
+func many(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return count(n) + " " + thing
+}
+
 func when(t time.Time) string {
 	if t.IsZero() {
 		return ""

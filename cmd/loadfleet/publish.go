@@ -75,7 +75,7 @@ commits it as one extraction. With --wait it stays until every load has ended.`,
 				return fmt.Errorf("publish: %w", err)
 			}
 			if !p.settings.json() {
-				fmt.Fprintf(p.out, "extraction %s: %s rows committed\n", pub.commit.Extraction, count(rows))
+				fmt.Fprintf(p.out, "extraction %s: %s committed\n", pub.commit.Extraction, many(rows, "row"))
 			}
 			if !wait {
 				if p.settings.json() {

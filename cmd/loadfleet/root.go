@@ -76,7 +76,7 @@ idempotent key.
 
 See it work:            loadfleet demo
 Run all of it here:     loadfleet up
-Load a file:            loadfleet publish --destination acme rows.ndjson
+Load a file:            loadfleet publish --destination acme --table ads rows.ndjson
 
 Every flag can be set by environment: --nats-url is LOADFLEET_NATS_URL, and so on.
 Exit codes: 0 done; 1 it could not be done; 2 the command line or a document is
