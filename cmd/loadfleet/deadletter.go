@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -141,7 +144,7 @@ func (p *program) deadletterShow() *cobra.Command {
 				shown := struct {
 					queue.DeadLetter
 					Load   *messages.Load `json:"load,omitempty"`
-					Commit string         `json:"commit,omitempty"`
+					Commit any            `json:"commit,omitempty"` // as JSON, or the text that is none
 				}{DeadLetter: d.DeadLetter}
 				if h := d.Header.Get(messages.HeaderLoad); h != "" {
 					if l, err := messages.ParseLoad(h); err == nil {
@@ -150,6 +153,9 @@ func (p *program) deadletterShow() *cobra.Command {
 				}
 				if d.Stage == messages.StageDispatch {
 					shown.Commit = string(d.Payload)
+					if json.Valid(d.Payload) {
+						shown.Commit = json.RawMessage(d.Payload)
+					}
 				}
 				return printJSON(p.out, shown)
 			})
@@ -185,11 +191,16 @@ func (p *program) deadletterEach(use, short, done string, do func(*queue.Queue, 
 				if err != nil {
 					return err
 				}
+				missing := maps.Clone(wanted)
 				var picked []queue.DeadLetter
 				for _, d := range found {
 					if len(wanted) == 0 || wanted[d.Sequence] {
 						picked = append(picked, d)
+						delete(missing, d.Sequence)
 					}
+				}
+				for _, seq := range slices.Sorted(maps.Keys(missing)) {
+					return notFound(fmt.Errorf("there is no dead letter %d of those chosen; see `loadfleet deadletter list`", seq))
 				}
 				if dry {
 					if p.settings.json() {

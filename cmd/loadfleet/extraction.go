@@ -156,6 +156,12 @@ func (p *program) showAccount(a *account, limit int) error {
 		}
 	}
 	fmt.Fprintf(p.out, "in bucket    %s, %s\n\n", many(a.Rows, "row"), size(a.Bytes))
+	if left := a.Plan; left != nil && left.Loads > int64(len(a.Outcomes)) {
+		fmt.Fprintf(p.out, "%s still to do; if it stays so: loadfleet destination check %s\n\n", many(left.Loads-int64(len(a.Outcomes)), "load"), a.Destination)
+	}
+	if len(a.Outcomes) == 0 {
+		return nil
+	}
 	shown := a.Outcomes
 	if limit > 0 && len(shown) > limit {
 		shown = shown[:limit]
