@@ -132,7 +132,7 @@ func checkColumns(c *messages.Commit, s *encoding.Schema, byAccount bool) error 
 			return &rejection{messages.Failure{
 				Reason: messages.ReasonInvalidCommit, Column: need.column,
 				Message: fmt.Sprintf("date_column %q is of type %s", need.column, kind),
-				Remedy:  "declare it as date or timestamp in the schema",
+				Remedy:  "declare it as date or timestamp in the schema: a value that is none is then named",
 			}}
 		case need.field == "account_column" && kind != encoding.String && kind != encoding.Int64:
 			return &rejection{messages.Failure{

@@ -40,7 +40,7 @@ func unknownDestination(id string) error {
 	return &rejection{messages.Failure{
 		Reason:  messages.ReasonUnknownDestination,
 		Message: fmt.Sprintf("there is no destination %q that this workspace may load into", id),
-		Remedy:  "correct the commit's destination, or apply the destination (and list the workspace in its workspaces), then replay",
+		Remedy:  "apply the destination, or list the workspace in its workspaces, then replay; or publish again under a new id to one that there is",
 	}}
 }
 

@@ -20,8 +20,8 @@ import (
 // DeadLetter is a dead letter as it stands on the queue.
 type DeadLetter struct {
 	messages.DeadLetter
-	Sequence uint64 // its name for Show, Replay and Discard
-	Bytes    int64  // of the payload
+	Sequence uint64 `json:"sequence"` // its name for Show, Replay and Discard
+	Bytes    int64  `json:"bytes"`    // of the payload
 }
 
 // DeadLetterFilter chooses dead letters; a zero field chooses all.

@@ -100,14 +100,17 @@ func (q *Queue) events(ctx context.Context, live bool, subjects ...string) iter.
 // ExtractionState is what became of an extraction so far. Times are zero when
 // that has not happened.
 type ExtractionState struct {
-	Workspace, Extraction, Destination, Table string
+	Workspace   string `json:"workspace"`
+	Extraction  string `json:"extraction"`
+	Destination string `json:"destination"`
+	Table       string `json:"table"`
 
-	State      messages.EventKind // the last thing that happened
-	Accepted   time.Time
-	Dispatched time.Time
-	Ended      time.Time // completed or failed
-	Plan       *messages.Plan
-	Failure    *messages.Failure
+	State      messages.EventKind `json:"state"` // the last thing that happened
+	Accepted   time.Time          `json:"accepted,omitzero"`
+	Dispatched time.Time          `json:"dispatched,omitzero"`
+	Ended      time.Time          `json:"ended,omitzero"` // completed or failed
+	Plan       *messages.Plan     `json:"plan"`
+	Failure    *messages.Failure  `json:"failure"`
 }
 
 // Updated is when the last thing happened.

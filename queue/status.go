@@ -13,40 +13,40 @@ import (
 // Status is what stands on the queue. Its parts are asked for one after the
 // other: under load they may differ by what moved meanwhile.
 type Status struct {
-	Streams []StreamStatus
-	Commits LaneStatus // that wait for a dispatcher
-	Lanes   []LaneStatus
+	Streams []StreamStatus `json:"streams"`
+	Commits LaneStatus     `json:"commits"` // that wait for a dispatcher
+	Lanes   []LaneStatus   `json:"lanes"`
 	// Stuck is how many loads stand on the queue that no consumer knows of: 0,
 	// or something is wrong. Several looks in a row tell it from movement.
-	Stuck       int64
-	DeadLetters []DeadLetterCount
+	Stuck       int64             `json:"stuck"`
+	DeadLetters []DeadLetterCount `json:"dead_letters"`
 }
 
 // StreamStatus is one stream.
 type StreamStatus struct {
-	Name     string
-	Messages uint64
-	Bytes    uint64
-	MaxBytes int64     // -1 when unlimited
-	First    time.Time // when the oldest message was stored; zero when empty
-	Last     time.Time
+	Name     string    `json:"name"`
+	Messages uint64    `json:"messages"`
+	Bytes    uint64    `json:"bytes"`
+	MaxBytes int64     `json:"max_bytes"`      // -1 when unlimited
+	First    time.Time `json:"first,omitzero"` // when the oldest message was stored; zero when empty
+	Last     time.Time `json:"last,omitzero"`
 }
 
 // LaneStatus is one durable consumer.
 type LaneStatus struct {
-	Lane     messages.Lane // empty for commits
-	Pending  uint64        // not delivered yet
-	InFlight int           // delivered, or delayed, and not settled
-	Again    int           // of these, delivered more than once
-	Waiting  int           // open pulls: idle slots
+	Lane     messages.Lane `json:"lane,omitempty"` // empty for commits
+	Pending  uint64        `json:"pending"`        // not delivered yet
+	InFlight int           `json:"in_flight"`      // delivered, or delayed, and not settled
+	Again    int           `json:"again"`          // of these, delivered more than once
+	Waiting  int           `json:"open_pulls"`     // open pulls of idle processes
 }
 
 // DeadLetterCount counts dead letters that have a destination and a reason in
 // common.
 type DeadLetterCount struct {
-	Destination string
-	Reason      messages.Reason
-	Count       int
+	Destination string          `json:"destination"`
+	Reason      messages.Reason `json:"reason"`
+	Count       int             `json:"count"`
 }
 
 func (c DeadLetterCount) compare(o DeadLetterCount) int {

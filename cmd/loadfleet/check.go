@@ -147,7 +147,14 @@ func (p *program) printReport(s *destination.Settings, r *storage.Report) error 
 		}
 	}
 	if r.Passed() {
-		fmt.Fprintln(p.out, "\nLoads will work.")
+		switch {
+		case s.Paused:
+			fmt.Fprintf(p.out, "\nLoads will work when it is resumed: loadfleet destination resume %s\n", s.ID)
+		case s.NeedsApproval() && !s.Approved:
+			fmt.Fprintf(p.out, "\nLoads will work when it is approved: loadfleet destination approve %s\n", s.ID)
+		default:
+			fmt.Fprintln(p.out, "\nLoads will work.")
+		}
 	}
 	return nil
 }

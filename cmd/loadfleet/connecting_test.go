@@ -254,7 +254,7 @@ func TestConnectingGuide(t *testing.T) {
 				continue
 			}
 			f := h.run(t, exitOK, "", words[1:]...)
-			if words[2] == "check" && !strings.Contains(f.out, "Loads will work.") {
+			if words[2] == "check" && !strings.Contains(f.out, "Loads will work") {
 				t.Errorf("%s says\n%s", command, f.out)
 			}
 		}

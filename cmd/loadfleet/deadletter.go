@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -133,7 +136,7 @@ func (p *program) deadletterShow() *cobra.Command {
 			return p.onQueue(cmd.Context(), "deadletter", func(q *queue.Queue) error {
 				d, err := q.DeadLetter(cmd.Context(), seq)
 				if errors.Is(err, queue.ErrNotFound) {
-					return notFound(fmt.Errorf("there is no dead letter %d", seq))
+					return notFound(fmt.Errorf("there is no dead letter %d; see `loadfleet deadletter list`", seq))
 				}
 				if err != nil {
 					return err
@@ -141,7 +144,7 @@ func (p *program) deadletterShow() *cobra.Command {
 				shown := struct {
 					queue.DeadLetter
 					Load   *messages.Load `json:"load,omitempty"`
-					Commit string         `json:"commit,omitempty"`
+					Commit any            `json:"commit,omitempty"` // as JSON, or the text that is none
 				}{DeadLetter: d.DeadLetter}
 				if h := d.Header.Get(messages.HeaderLoad); h != "" {
 					if l, err := messages.ParseLoad(h); err == nil {
@@ -150,6 +153,9 @@ func (p *program) deadletterShow() *cobra.Command {
 				}
 				if d.Stage == messages.StageDispatch {
 					shown.Commit = string(d.Payload)
+					if json.Valid(d.Payload) {
+						shown.Commit = json.RawMessage(d.Payload)
+					}
 				}
 				return printJSON(p.out, shown)
 			})
@@ -185,33 +191,38 @@ func (p *program) deadletterEach(use, short, done string, do func(*queue.Queue, 
 				if err != nil {
 					return err
 				}
+				missing := maps.Clone(wanted)
 				var picked []queue.DeadLetter
 				for _, d := range found {
 					if len(wanted) == 0 || wanted[d.Sequence] {
 						picked = append(picked, d)
+						delete(missing, d.Sequence)
 					}
+				}
+				for _, seq := range slices.Sorted(maps.Keys(missing)) {
+					return notFound(fmt.Errorf("there is no dead letter %d of those chosen; see `loadfleet deadletter list`", seq))
 				}
 				if dry {
 					if p.settings.json() {
 						return printJSON(p.out, picked)
 					}
-					fmt.Fprintf(p.out, "%d dead letters would be %s:\n", len(picked), done)
+					fmt.Fprintf(p.out, "%s would be %s:\n", many(int64(len(picked)), "dead letter"), done)
 					return p.listDead(picked)
 				}
-				n := 0
+				var n int64
 				for _, d := range picked {
 					switch err := do(q, cmd.Context(), d.Sequence); {
 					case errors.Is(err, queue.ErrNotFound): // somebody else was faster
 					case err != nil:
-						return fmt.Errorf("after %d dead letters were %s: %w", n, done, err)
+						return fmt.Errorf("after %s %s: %w", many(n, "dead letter"), done, err)
 					default:
 						n++
 					}
 				}
 				if p.settings.json() {
-					return printJSON(p.out, map[string]int{done: n})
+					return printJSON(p.out, map[string]int64{done: n})
 				}
-				fmt.Fprintf(p.out, "%d dead letters %s\n", n, done)
+				fmt.Fprintf(p.out, "%s %s\n", many(n, "dead letter"), done)
 				return nil
 			})
 		},

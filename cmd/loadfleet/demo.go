@@ -316,15 +316,15 @@ func (d *demonstration) next() error {
 		}
 		fmt.Fprintf(d.out, `
 Everything is kept in %s. To go on with it:
-  loadfleet up --data %s
-`, dir, d.dir)
+  %s up --data %s
+`, dir, invocation(), d.dir)
 		return nil
 	}
-	fmt.Fprint(d.out, `
+	fmt.Fprintf(d.out, `
 What to try next:
-  loadfleet demo --keep ./demo-data    the same, kept; then loadfleet up --data ./demo-data
-  loadfleet up                         the same parts, for your own rows
-  loadfleet --help                     everything else
-`)
+  %[1]s demo --keep ./demo-data    the same, kept; then up --data ./demo-data
+  %[1]s up                         the same parts, for your own rows
+  %[1]s --help                     everything else
+`, invocation())
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 func (p *program) destination() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "destination",
-		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, delete",
+		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, resume, delete",
 		Args:  cobra.NoArgs,
 	}
 	c.AddCommand(p.destinationApply(), p.destinationList(), p.destinationShow(), p.destinationPreview(), p.destinationPolicy(), p.destinationCheck(), p.destinationDelete(), p.destinationNewKey(), p.destinationReseal())
@@ -24,7 +24,7 @@ func (p *program) destination() *cobra.Command {
 	}{
 		{"approve", "Let loads flow to a destination that is not self-service", func(s *destination.Settings) { s.Approved = true }},
 		{"pause", "Hold a destination's extractions and loads", func(s *destination.Settings) { s.Paused = true }},
-		{"resume", "Let a paused destination's extractions and loads go on", func(s *destination.Settings) { s.Paused = false }},
+		{"resume", "Let a paused destination's extractions and loads go on, within a minute or so", func(s *destination.Settings) { s.Paused = false }},
 	} {
 		c.AddCommand(p.destinationSet(s.use, s.short, s.set))
 	}

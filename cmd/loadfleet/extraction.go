@@ -145,17 +145,23 @@ func (p *program) extractionShow() *cobra.Command {
 func (p *program) showAccount(a *account, limit int) error {
 	fmt.Fprintf(p.out, "extraction   %s (workspace %s, table %s)\ndestination  %s\nstate        %s\n", a.Extraction, a.Workspace, printable(a.Table), a.Destination, a.State)
 	if a.Plan != nil {
-		fmt.Fprintf(p.out, "planned      %s loads, %s rows\n", count(a.Plan.Loads), count(a.Plan.Rows))
+		fmt.Fprintf(p.out, "planned      %s, %s\n", many(a.Plan.Loads, "load"), many(a.Plan.Rows, "row"))
 	}
 	if f := a.Failure; f != nil {
 		fmt.Fprintf(p.out, "reason       %s: %s\nwhat to do   %s\n", f.Reason, printable(f.Message), printable(f.Remedy))
 	}
 	for _, r := range messages.Results() {
 		if n := a.Results[r]; n > 0 {
-			fmt.Fprintf(p.out, "%-12s %s loads\n", r, count(n))
+			fmt.Fprintf(p.out, "%-12s %s\n", r, many(n, "load"))
 		}
 	}
-	fmt.Fprintf(p.out, "in bucket    %s rows, %s\n\n", count(a.Rows), size(a.Bytes))
+	fmt.Fprintf(p.out, "in bucket    %s, %s\n\n", many(a.Rows, "row"), size(a.Bytes))
+	if left := a.Plan; left != nil && left.Loads > int64(len(a.Outcomes)) {
+		fmt.Fprintf(p.out, "%s still to do; if it stays so: loadfleet destination check %s\n\n", many(left.Loads-int64(len(a.Outcomes)), "load"), a.Destination)
+	}
+	if len(a.Outcomes) == 0 {
+		return nil
+	}
 	shown := a.Outcomes
 	if limit > 0 && len(shown) > limit {
 		shown = shown[:limit]
@@ -265,13 +271,17 @@ func (p *program) await(ctx context.Context, q *queue.Queue, workspace, id strin
 				said = append(said, count(n)+" "+string(r))
 			}
 		}
-		fmt.Fprintf(p.out, "extraction %s: %s rows in %s loads: %s\n", id, count(e.plan.Rows), count(e.plan.Loads), strings.Join(said, ", "))
+		fmt.Fprintf(p.out, "extraction %s: %s in %s", id, many(e.plan.Rows, "row"), many(e.plan.Loads, "load"))
+		if len(said) > 0 {
+			fmt.Fprintf(p.out, ": %s", strings.Join(said, ", "))
+		}
+		fmt.Fprintln(p.out)
 	}
 	switch {
 	case e.failure != nil:
 		return &codedError{exitBad, fmt.Errorf("extraction %s failed: %s: %s (%s)", id, e.failure.Reason, e.failure.Message, e.failure.Remedy)}
 	case e.results[messages.DeadLettered] > 0:
-		return &codedError{exitBad, fmt.Errorf("%s loads were dead-lettered; see `loadfleet deadletter list --extraction %s`", count(e.results[messages.DeadLettered]), id)}
+		return &codedError{exitBad, fmt.Errorf("dead-lettered: %s; see `loadfleet deadletter list --extraction %s`", many(e.results[messages.DeadLettered], "load"), id)}
 	}
 	return nil
 }

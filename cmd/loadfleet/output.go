@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -62,9 +64,27 @@ func count(n int64) string {
 	return s
 }
 
+// many is a count of things, such as 1 load or 2 loads.
+func many(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return count(n) + " " + thing
+}
+
 func when(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+// invocation is how this program was called, for texts that say what to type
+// next: a reader who runs it by `go run` has no binary yet.
+func invocation() string {
+	path, err := os.Executable()
+	if err == nil && strings.Contains(filepath.ToSlash(path), "/go-build") && !strings.HasSuffix(path, ".test") {
+		return "go run ./cmd/loadfleet"
+	}
+	return "loadfleet"
 }

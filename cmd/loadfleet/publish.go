@@ -72,10 +72,14 @@ commits it as one extraction. With --wait it stays until every load has ended.`,
 			defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(cmd.Context()))) }()
 			rows, err := p.send(cmd.Context(), q, &pub)
 			if err != nil {
-				return fmt.Errorf("publish: %w", err)
+				err = fmt.Errorf("publish: %w", err)
+				if wrong := (*messages.CommitError)(nil); errors.As(err, &wrong) {
+					return usage(err)
+				}
+				return err
 			}
 			if !p.settings.json() {
-				fmt.Fprintf(p.out, "extraction %s: %s rows committed\n", pub.commit.Extraction, count(rows))
+				fmt.Fprintf(p.out, "extraction %s: %s committed\n", pub.commit.Extraction, many(rows, "row"))
 			}
 			if !wait {
 				if p.settings.json() {

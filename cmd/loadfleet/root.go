@@ -41,6 +41,7 @@ type program struct {
 	in       io.Reader
 	out, err io.Writer
 	settings settings
+	began    bool // a command is at work: the command line was right
 }
 
 // run is the program, as a function of its command line.
@@ -62,6 +63,9 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	if errors.As(err, &coded) {
 		return coded.code
 	}
+	if !p.began {
+		return exitUsage
+	}
 	return exitFailed
 }
 
@@ -76,7 +80,7 @@ idempotent key.
 
 See it work:            loadfleet demo
 Run all of it here:     loadfleet up
-Load a file:            loadfleet publish --destination acme rows.ndjson
+Load a file:            loadfleet publish --destination acme --table ads rows.ndjson
 
 Every flag can be set by environment: --nats-url is LOADFLEET_NATS_URL, and so on.
 Exit codes: 0 done; 1 it could not be done; 2 the command line or a document is
@@ -105,7 +109,27 @@ verify found something.`,
 	add("fleet", p.provision(), p.dispatcher(), p.worker(), p.status(), p.natsKey())
 	add("use", p.publish(), p.destination(), p.extraction(), p.verify(), p.deadletter())
 	root.AddCommand(p.bench(), p.benchTrial(), p.version())
+	p.watch(root)
 	return root
+}
+
+// watch notes when a command of c begins, which tells a wrong command line from
+// a failure. A group of commands shows its help, and refuses a command that it
+// has not.
+func (p *program) watch(c *cobra.Command) {
+	if c.HasParent() && c.HasSubCommands() && !c.Runnable() {
+		c.DisableFlagsInUseLine = true
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	if work := c.RunE; work != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			p.began = true
+			return work(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		p.watch(sub)
+	}
 }
 
 // logger writes one JSON line per event, to standard error.

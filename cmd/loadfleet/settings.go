@@ -35,7 +35,7 @@ type settings struct {
 func (s *settings) bind(f *pflag.FlagSet) {
 	f.StringVar(&s.natsURL, "nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas")
 	f.StringVar(&s.natsCreds, "nats-creds", "", "NATS credentials file")
-	f.StringVar(&s.natsNKey, "nats-nkey", "", "file of an NKey seed that says who we are to NATS (make one with 'loadfleet nats-key')")
+	f.StringVar(&s.natsNKey, "nats-nkey", "", "file of an NKey seed that says who we are to NATS (make one with loadfleet nats-key)")
 	f.StringVar(&s.natsCA, "nats-ca", "", "file of the authorities that NATS' certificate may be of; default: the system's")
 	f.StringVar(&s.natsInbox, "nats-inbox", "", "prefix of the subjects that NATS answers on; default: the role's, such as _INBOX_worker")
 	f.StringVar(&s.sealKey, "seal-key", "", "key that seals destinations' secrets: env:NAME, file:PATH or the key; several keys, newest first, one a line")

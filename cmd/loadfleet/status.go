@@ -26,7 +26,7 @@ func (p *program) status() *cobra.Command {
 				for _, l := range s.Lanes {
 					rows = append(rows, []string{"loads " + string(l.Lane), count(int64(l.Pending)), count(int64(l.InFlight)), count(int64(l.Again)), count(int64(l.Waiting))})
 				}
-				if err := table(p.out, []string{"LANE", "WAITING", "IN WORK", "TRIED BEFORE", "IDLE SLOTS"}, rows); err != nil {
+				if err := table(p.out, []string{"LANE", "WAITING", "IN WORK OR HELD", "TRIED BEFORE", "OPEN PULLS"}, rows); err != nil {
 					return err
 				}
 				if s.Stuck > 0 {

@@ -37,12 +37,12 @@ workers are processes of their own.`,
 
 In another terminal:
   . %s
-  loadfleet destination apply -f testdata/destinations/acme.yaml
-  loadfleet publish --destination acme --table ads --date-column date --wait rows.ndjson
+  %[5]s destination apply -f testdata/destinations/acme.yaml
+  %[5]s publish --destination acme --table ads --date-column date --wait rows.ndjson
   aws s3 ls --recursive s3://acme
 
 Stop it with Ctrl-C: what is in work is finished or given back.
-`, n.nats.URL(), n.s3.Endpoint(), cfg.dir, env)
+`, n.nats.URL(), n.s3.Endpoint(), cfg.dir, env, invocation())
 			select {
 			case <-cmd.Context().Done():
 				return nil

@@ -147,7 +147,7 @@ func (p *program) verifyAll(ctx context.Context, v *verifying) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(p.out, "%d extractions verified\n", len(reports))
+		fmt.Fprintf(p.out, "%s verified\n", many(int64(len(reports)), "extraction"))
 	}
 	if len(failed) > 0 {
 		return errors.Join(failed...)
@@ -166,7 +166,7 @@ func verdictOf(reports []worker.Report) error {
 	if n == 0 {
 		return nil
 	}
-	return &codedError{exitBad, fmt.Errorf("%s findings", count(n))}
+	return &codedError{exitBad, errors.New(many(n, "finding"))}
 }
 
 // showReport writes a report for people.
@@ -176,17 +176,17 @@ func showReport(w io.Writer, r *worker.Report) error {
 		verdict = "NOT PROVED"
 	}
 	fmt.Fprintf(w, "extraction   %s (workspace %s, table %s): %s\n", r.Extraction, r.Workspace, printable(r.Table), verdict)
-	fmt.Fprintf(w, "planned      %s loads, %s rows\n", count(r.Planned.Loads), count(r.Planned.Rows))
-	fmt.Fprintf(w, "outcomes     %s loads, %s rows\n", count(r.Outcomes), count(r.Rows))
+	fmt.Fprintf(w, "planned      %s, %s\n", many(r.Planned.Loads, "load"), many(r.Planned.Rows, "row"))
+	fmt.Fprintf(w, "outcomes     %s, %s\n", many(r.Outcomes, "load"), many(r.Rows, "row"))
 	for _, result := range messages.Results() {
 		if n := r.Results[result]; n > 0 {
 			fmt.Fprintf(w, "  %-14s %s\n", result, count(n))
 		}
 	}
 	if r.SupersededLater > 0 {
-		fmt.Fprintf(w, "since then   %s objects were replaced by a newer generation\n", count(r.SupersededLater))
+		fmt.Fprintf(w, "since then   a newer generation replaced %s\n", many(r.SupersededLater, "object"))
 	}
-	fmt.Fprintf(w, "read back    %s objects, %s rows, %s\n", count(r.Objects), count(r.ObjectRows), size(r.ObjectBytes))
+	fmt.Fprintf(w, "read back    %s, %s, %s\n", many(r.Objects, "object"), many(r.ObjectRows, "row"), size(r.ObjectBytes))
 	if r.OK() {
 		fmt.Fprintln(w)
 		return nil

@@ -326,7 +326,7 @@ func TestVerifyCommand(t *testing.T) {
 		{"all", []string{"verify", "--all"}, false, exitOK, []string{"2 extractions verified"}},
 		{"broken", []string{"verify", "command"}, true, exitBad, []string{"NOT PROVED", "missing-object", "What to do:", "s3://" + provingBucket + "/"}},
 		{"broken, json", []string{"verify", "command", "-o", "json"}, true, exitBad, []string{`"kind": "missing-object"`}},
-		{"all of another destination", []string{"verify", "--all", "--destination", "other"}, true, exitOK, []string{"1 extractions verified"}},
+		{"all of another destination", []string{"verify", "--all", "--destination", "other"}, true, exitOK, []string{"1 extraction verified"}},
 		{"all", []string{"verify", "--all", "-o", "json"}, true, exitBad, []string{`"kind": "missing-object"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
