@@ -61,6 +61,13 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 		}
 	}
 	format, separator, compression := s.File()
+	if schema != nil {
+		if err := encoding.CheckSchema(format, schema); err != nil {
+			return nil, &rejection{messages.Failure{
+				Reason: messages.ReasonInvalidCommit, Message: err.Error(), Remedy: "declare columns that the format can hold",
+			}}
+		}
+	}
 	return &messages.PinnedPlan{
 		Version: messages.Version, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
 		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression},

@@ -259,3 +259,22 @@ func FuzzAvroDecimal(f *testing.F) {
 		}
 	})
 }
+
+func TestCheckSchema(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		format Format
+		schema *Schema
+		ok     bool
+	}{
+		{"every kind", Avro, goldenRows(t, plainLayout).Schema(), true},
+		{"a kind that avro does not know", Avro, &Schema{columns: []Column{{Name: "a", Type: Type{Kind: Kind(99)}}}}, false},
+		{"the same, for a format that goavro does not judge", Parquet, &Schema{columns: []Column{{Name: "a", Type: Type{Kind: Kind(99)}}}}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := CheckSchema(tt.format, tt.schema); (err == nil) != tt.ok {
+				t.Errorf("CheckSchema(%s): %v, want it taken: %t", tt.format, err, tt.ok)
+			}
+		})
+	}
+}

@@ -1,6 +1,24 @@
 package encoding
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/linkedin/goavro/v2"
+)
+
+// CheckSchema refuses a schema that files of the format cannot have. For avro
+// goavro judges the document that the files would carry: what it does not take
+// should be given to no reader.
+func CheckSchema(f Format, schema *Schema) error {
+	if f != Avro {
+		return nil
+	}
+	if _, err := goavro.NewCodec(string(avroSchema(schema))); err != nil {
+		return fmt.Errorf("avro schema: %w", err)
+	}
+	return nil
+}
 
 // avroSchema writes the schema document of an avro file, always the same bytes
 // for the same columns. Every column is a union of null and its type:
