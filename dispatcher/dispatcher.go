@@ -18,7 +18,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/queue"
 )
 
@@ -92,19 +91,18 @@ var ErrStopped = errors.New("dispatcher stopped")
 
 // Dispatcher takes commits from the queue until its context ends.
 type Dispatcher struct {
-	queue   *queue.Queue
-	keyring *destination.Keyring
-	cfg     Config
-	log     *zap.Logger
+	queue *queue.Queue
+	cfg   Config
+	log   *zap.Logger
 
 	mu    sync.Mutex
 	tries map[string]int // by the commit's subject: tries of it that failed here
 }
 
-// New makes a dispatcher on a provisioned queue. The keyring opens stored
-// destinations; a dispatcher reads no secret from them.
-func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *Dispatcher {
-	return &Dispatcher{queue: q, keyring: k, cfg: cfg.withDefaults(), log: log, tries: map[string]int{}}
+// New makes a dispatcher on a provisioned queue. It needs no seal key: what it
+// reads of a stored destination stands there in plain.
+func New(q *queue.Queue, cfg Config, log *zap.Logger) *Dispatcher {
+	return &Dispatcher{queue: q, cfg: cfg.withDefaults(), log: log, tries: map[string]int{}}
 }
 
 // Run dispatches until ctx is done. What is in work then has the grace to end;

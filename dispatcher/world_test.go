@@ -176,7 +176,7 @@ func (w *world) dispatcher(q *queue.Queue, cfg Config) *Dispatcher {
 	if cfg.ScratchDir == "" {
 		cfg.ScratchDir = w.t.TempDir()
 	}
-	return New(q, w.keyring, cfg, zap.NewNop())
+	return New(q, cfg, zap.NewNop())
 }
 
 // start runs a dispatcher until the returned func, or the end of the test,

@@ -115,7 +115,7 @@ func TestCheck(t *testing.T) {
 	fault := func(op storagetest.Operation, f storagetest.Fault, times int) func(*storagetest.Proxy) {
 		return func(p *storagetest.Proxy) { p.Inject(op, f, times) }
 	}
-	refused := storagetest.Fault{Name: "not implemented", Status: 501, Code: "NotImplemented"}
+	refused := storagetest.Fault{Name: "no such feature", Status: 501, Code: "NotImplemented"}
 	for _, test := range []struct {
 		name   string
 		access func(*storage.Access)

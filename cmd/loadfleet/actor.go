@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
-	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/dispatcher"
 	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/worker"
@@ -16,18 +15,13 @@ import (
 
 // actor is what a dispatcher or worker process is made of.
 type actor struct {
-	queue   *queue.Queue
-	keyring *destination.Keyring
-	log     *zap.Logger
+	queue *queue.Queue
+	log   *zap.Logger
 }
 
 // actor runs one role on a queue of the network until ctx ends.
 func (p *program) actor(ctx context.Context, role string, run func(context.Context, *actor) error) (err error) {
 	log := p.logger(p.settings.level())
-	keyring, err := p.settings.keyring()
-	if err != nil {
-		return err
-	}
 	q, err := p.settings.connect(ctx, role, log)
 	if err != nil {
 		return err
@@ -37,7 +31,7 @@ func (p *program) actor(ctx context.Context, role string, run func(context.Conte
 		return fmt.Errorf("%s: %w", role, err)
 	}
 	log.Info(role + " ready")
-	return run(ctx, &actor{queue: q, keyring: keyring, log: log})
+	return run(ctx, &actor{queue: q, log: log})
 }
 
 func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {

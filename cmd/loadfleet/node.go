@@ -103,7 +103,7 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
 	for _, actor := range []func(context.Context) error{
-		dispatcher.New(n.queue, n.keyring, cfg.dispatcher, log).Run,
+		dispatcher.New(n.queue, cfg.dispatcher, log).Run,
 		worker.New(n.queue, n.keyring, cfg.worker, log).Run,
 	} {
 		n.done.Go(func() {

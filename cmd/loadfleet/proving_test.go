@@ -229,7 +229,7 @@ func (p *proving) dispatchAlone(t *testing.T, extraction string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		done <- dispatcher.New(p.node.queue, p.node.keyring, dispatcher.Config{}, zap.NewNop()).Run(ctx)
+		done <- dispatcher.New(p.node.queue, dispatcher.Config{}, zap.NewNop()).Run(ctx)
 	}()
 	for event, err := range p.node.queue.Events(ctx, provingWorkspace, extraction, true) {
 		if err != nil {

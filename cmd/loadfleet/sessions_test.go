@@ -90,7 +90,11 @@ func TestP10RoleSessions(t *testing.T) {
 	h.set("LOADFLEET_FLEET_ROLE_ARN", fleet)
 	h.set("LOADFLEET_STS_ENDPOINT", sts)
 	wire := startTap(t, h.variable("LOADFLEET_NATS_URL"))
+	// Only who puts objects needs the seal key.
+	key := h.variable("LOADFLEET_SEAL_KEY")
+	h.set("LOADFLEET_SEAL_KEY", "")
 	h.terminal.start(t, "dispatcher", "--log-level", "debug").await(t, "dispatcher ready")
+	h.set("LOADFLEET_SEAL_KEY", key)
 	h.terminal.start(t, "worker", "--log-level", "debug", "--park-limit", "1ms").await(t, "worker ready")
 	for role, code := range map[string]int{"writer": exitOK, "reader": exitBad} {
 		h.run(t, exitOK, fmt.Sprintf(`

@@ -69,11 +69,11 @@ func (p *program) dispatcher() *cobra.Command {
 		Short: "Split committed extractions into loads",
 		Long: `Dispatcher takes committed extractions from the queue and puts one load per
 object on it. Run as many as you like: they share the work, and each extraction
-is dispatched exactly once.`,
+is dispatched exactly once. It needs no seal key.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.actor(cmd.Context(), "dispatcher", func(ctx context.Context, a *actor) error {
-				return dispatcher.New(a.queue, a.keyring, cfg, a.log).Run(ctx)
+				return dispatcher.New(a.queue, cfg, a.log).Run(ctx)
 			})
 		},
 	}
@@ -91,8 +91,12 @@ the customer's bucket. Run as many as you like. On SIGTERM it pulls no more,
 finishes what is in work within the grace and gives the rest back.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			keyring, err := p.settings.keyring()
+			if err != nil {
+				return err
+			}
 			return p.actor(cmd.Context(), "worker", func(ctx context.Context, a *actor) error {
-				return worker.New(a.queue, a.keyring, cfg, a.log).Run(ctx)
+				return worker.New(a.queue, keyring, cfg, a.log).Run(ctx)
 			})
 		},
 	}
