@@ -44,6 +44,8 @@ type Commit struct {
 	DateColumn     string           `json:"date_column,omitempty"` // absent: dated by the day of the load
 	AccountColumn  string           `json:"account_column,omitempty"`
 
+	Covers *Covers `json:"covers,omitempty"` // absent: the days and accounts of the rows
+
 	// Generation orders the extractions of a table: the higher one wins. A
 	// sensible value is the extraction's start in Unix milliseconds.
 	Generation int64 `json:"generation"`

@@ -125,6 +125,25 @@ func spoiltCommits() []spoilt {
 			map[string]any{"name": "day", "type": "dat"}, map[string]any{"type": "date"}, "spend",
 			map[string]any{"name": "day", "type": "date", "nullable": true},
 		}), []string{"schema[0].type", "schema[1].name", "schema[2]", "schema[3].nullable", "schema[3].name"}, ReasonInvalidCommit, `column "day" stands twice, in schema[0] too`},
+		{"covers nothing", set("covers", map[string]any{}), []string{"covers"}, ReasonInvalidCommit, "neither days nor accounts"},
+		{"covers as text", set("covers", "2024-06"), []string{"covers"}, ReasonInvalidCommit, "a string where an object belongs"},
+		{"covers without an end", set("covers", map[string]any{"from": "2024-06-01"}), []string{"covers.to"}, ReasonInvalidCommit, "from stands without it"},
+		{"covers without a start", set("covers", map[string]any{"to": "2024-06-01"}), []string{"covers.from"}, ReasonInvalidCommit, "to stands without it"},
+		{"covers no day", set("covers", map[string]any{"from": "2024-02-30", "to": "2024-03-01"}), []string{"covers.from"}, ReasonInvalidCommit, `"2024-02-30" is not a day`},
+		{"covers backwards", set("covers", map[string]any{"from": "2024-06-02", "to": "2024-06-01"}), []string{"covers.to"}, ReasonInvalidCommit, "2024-06-01 is before 2024-06-02"},
+		{"covers for ever", set("covers", map[string]any{"from": "2000-01-01", "to": "2024-06-01"}), []string{"covers.to"}, ReasonInvalidCommit, "at most 3660"},
+		{"covers no account", set("covers", map[string]any{"accounts": []any{}}), []string{"covers.accounts"}, ReasonInvalidCommit, "0 accounts"},
+		{"covers odd accounts", set("covers", map[string]any{"accounts": []any{"a", "", "a", 7}}),
+			[]string{"covers.accounts[3]", "covers.accounts[1]", "covers.accounts[2]"}, ReasonInvalidCommit, `"a" stands twice, in covers.accounts[0] too`},
+		{"covers misspelt", set("covers", map[string]any{"form": "2024-06-01", "to": "2024-06-01"}), []string{"covers.form", "covers.from"}, ReasonInvalidCommit, "did you mean from?"},
+		{"covers days without a date column", func(m map[string]any) {
+			delete(m, "date_column")
+			m["covers"] = map[string]any{"from": "2024-06-01", "to": "2024-06-02"}
+		}, []string{"covers.from"}, ReasonInvalidCommit, "no date_column"},
+		{"covers accounts without a column", func(m map[string]any) {
+			delete(m, "account_column")
+			m["covers"] = map[string]any{"accounts": []any{"a"}}
+		}, []string{"covers.accounts"}, ReasonInvalidCommit, "no account_column"},
 		{"rows do not add up", set("rows", 6), []string{"rows"}, ReasonCount, "6, but the batches add up to 5"},
 		{"negative rows", set("rows", -1), []string{"rows"}, ReasonInvalidCommit, "-1 is below zero"},
 		{"no batches", func(m map[string]any) { delete(m, "batches") }, []string{"batches"}, ReasonInvalidCommit, "missing"},

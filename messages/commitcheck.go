@@ -15,7 +15,7 @@ var (
 	commitFields = []string{
 		"version", "extraction", "workspace_id", "workspace_title", "destination",
 		"data_source", "data_table_title", "report_type", "filename",
-		"schema", "unknown_columns", "date_column", "account_column",
+		"schema", "unknown_columns", "date_column", "account_column", "covers",
 		"generation", "lane", "rows", "batches",
 	}
 	columnFields   = []string{"name", "type"}
@@ -82,6 +82,7 @@ func readCommit(body []byte, found *mistakes) (c Commit, tooNew bool) {
 		}
 	}
 	c.Schema = readSchema(&o)
+	c.Covers = readCovers(&o)
 	c.UnknownColumns, c.Lane = UnknownColumns(o.text("unknown_columns")), Lane(o.text("lane"))
 	if c.UnknownColumns == "" {
 		c.UnknownColumns = RejectUnknown
@@ -203,6 +204,7 @@ func (c *Commit) check(found *mistakes) {
 		flaw("generation", remedyGeneration, "%d is not above zero", c.Generation)
 	}
 	c.checkColumns(flaw)
+	c.checkCovers(flaw)
 	c.checkCounts(found, flaw)
 }
 

@@ -28,6 +28,7 @@ const (
 	ReasonCount              Reason = "count"               // rows do not add up to the commit's counts
 	ReasonUndecodable        Reason = "undecodable"         // a batch or load that cannot be read
 	ReasonBadRow             Reason = "bad-row"             // a value of a wrong type, date or column
+	ReasonPartial            Reason = "partial"             // it would replace a file with less than the file holds
 	ReasonKey                Reason = "key"                 // a key that cannot be: too long
 	ReasonDestination        Reason = "destination"         // denied, no bucket, key disabled: the customer's side
 	ReasonExhausted          Reason = "exhausted"           // tried as often as allowed
@@ -38,7 +39,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		ReasonInvalidCommit, ReasonWorkspace, ReasonUnknownDestination, ReasonIncomplete, ReasonCount, ReasonUndecodable,
-		ReasonBadRow, ReasonKey, ReasonDestination, ReasonExhausted, ReasonPoison,
+		ReasonBadRow, ReasonPartial, ReasonKey, ReasonDestination, ReasonExhausted, ReasonPoison,
 	}
 }
 
@@ -60,6 +61,8 @@ func (r Reason) Remedy() string {
 		return "check the batch's Content-Type, Content-Encoding and body, and publish the extraction again under a new id"
 	case ReasonBadRow:
 		return "correct the value or the schema, and publish the extraction again under a new id"
+	case ReasonPartial:
+		return "extract all that the file holds, say so in the commit's covers, and publish it as a new extraction; a destination with partial_month: replace takes part of a month"
 	case ReasonKey:
 		return "shorten the destination's folder or file name, or the value that fills it, and publish the extraction again under a new id"
 	case ReasonDestination:

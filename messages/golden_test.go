@@ -143,6 +143,9 @@ func goldensV1(t *testing.T) map[string]golden {
 		UnknownColumns: RejectUnknown, DateColumn: "day", AccountColumn: "account", Generation: 1718886917250, Lane: Fresh, Rows: 5,
 		Batches: []BatchManifest{{Rows: 2, SHA256: hashA}, {Rows: 3, SHA256: hashB}},
 	}
+	restating := commit
+	restating.Extraction = "x-2024-06-21"
+	restating.Covers = &Covers{From: "2024-06-01", To: "2024-06-20", Accounts: []string{"ünï ..", "123-456"}}
 	smallest := Commit{
 		Version: 1, Extraction: "x2", WorkspaceID: "acme", Destination: "acme-lake", Filename: "empty",
 		UnknownColumns: RejectUnknown, Generation: 1, Lane: Fresh, Batches: []BatchManifest{},
@@ -207,6 +210,7 @@ func goldensV1(t *testing.T) map[string]golden {
 		"batch-arrow-zstd.msg":  batch(4, 1<<40, encoding.ArrowInput, encoding.Zstd, "\x28\xb5\x2f\xfd (a frame)"),
 		"commit.msg":            {value: commit},
 		"commit-smallest.msg":   {value: smallest},
+		"commit-covers.msg":     {value: restating},
 		"recommit.msg":          {value: commit, rest: wire{subject: RecommitSubject("acme", commit.Extraction, 42), header: Header{HeaderCommittedAt: {"2024-06-20T12:15:17.25Z"}}}},
 		"load-inline.msg":       {value: inline, rest: wire{body: []byte(goldenPayload)}},
 		"load-slices.msg":       {value: sliced},

@@ -91,6 +91,8 @@ func TestCommitSchemaAgreesWithParseCommit(t *testing.T) {
 		"another workspace": true, "another extraction": true, // the subject's
 		"date column not in schema": true, "date column of a wrong type": true,
 		"account column of a wrong type": true, "one column for both": true,
+		"covers no day": true, "covers backwards": true, "covers for ever": true,
+		"covers days without a date column": true, "covers accounts without a column": true,
 		"rows do not add up": true, "batches beyond 64 bits": true,
 	}
 	schema := compile(t, CommitSchema)
@@ -115,6 +117,8 @@ func TestCommitSchemaAgreesWithParseCommit(t *testing.T) {
 		value any
 	}{
 		{"null lane", "lane", nil}, {"empty lane", "lane", ""}, {"null schema", "schema", nil},
+		{"null covers", "covers", nil}, {"covers of days", "covers", map[string]any{"from": "2024-06-01", "to": "2024-06-30"}},
+		{"covers of accounts", "covers", map[string]any{"from": nil, "to": nil, "accounts": []any{"a", "b"}}},
 		{"null date column", "date_column", nil}, {"empty title", "workspace_title", ""}, {"empty policy", "unknown_columns", ""},
 	} {
 		doc := goodCommit()
