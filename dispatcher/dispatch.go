@@ -63,6 +63,9 @@ func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction) (counts messa
 			return counts, err
 		}
 	}
+	if err := ps.restate(); err != nil {
+		return counts, err
+	}
 	out := d.queue.Dispatch(ctx, e.Workspace, e.Extraction, p.hash)
 	try := rand.Text()
 	for part, rows := range ps.all() {
@@ -110,9 +113,11 @@ func (d *Dispatcher) send(ctx context.Context, out *queue.Dispatch, l *messages.
 		}
 		return nil
 	}
-	payload, err := d.pack(ctx, l, try, rows)
-	if err != nil {
-		return err
+	var payload []byte
+	if !l.Delete {
+		if payload, err = d.pack(ctx, l, try, rows); err != nil {
+			return err
+		}
 	}
 	return out.Add(ctx, l, payload)
 }
@@ -131,12 +136,16 @@ func (p *plan) load(e *extraction, part *partition) *messages.Load {
 	if l.Lane == "" {
 		l.Lane = messages.Fresh
 	}
+	l.Delete = part.gone
 	if part.spans {
 		l.Part.From, l.Part.To = day(part.from), day(part.to)
 		l.Part.DateColumn = e.commit.DateColumn
 	}
 	if p.Account {
 		l.Part.AccountColumn = e.commit.AccountColumn
+	}
+	if part.shared {
+		l.Part.Holds, l.Part.Covers = part.holds.Set(), coveredAccounts(e.commit.Covers)
 	}
 	return l
 }

@@ -21,6 +21,12 @@ type partition struct {
 	to      int32
 	spans   bool // false: the key is not bound to days
 	rows    int64
+
+	first, last int32 // days of the rows, when hasDays
+	hasDays     bool
+	shared      bool
+	holds       messages.Accounts // of a file that accounts share
+	gone        bool              // it has no rows any more, and its object is to be deleted
 }
 
 // partitions groups an extraction's rows by rendered key. It is fed chunk by
@@ -30,8 +36,13 @@ type partitions struct {
 	plan    *plan
 	naming  *destination.Naming
 	names   destination.Names
-	date    int // column index, -1 when dated by the load
-	account int // column index, -1 when not by account
+	date    int // column index, -1 when the rows' days do not matter
+	account int // column index, -1 when their accounts do not
+
+	dated     bool // keys depend on the row's day
+	byAccount bool // and on its account
+	shared    bool // accounts share a file, and it is replaced
+	covers    coverage
 
 	byKey map[string]int32
 	list  []*partition // by group id
@@ -48,7 +59,8 @@ func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, er
 	}
 	ps := &partitions{
 		plan: p, naming: naming, date: -1, account: -1, scratch: onDisk,
-		byKey: map[string]int32{},
+		byKey: map[string]int32{}, covers: newCoverage(c.Covers, p.Accounts),
+		dated: naming.Dated() && c.DateColumn != "", byAccount: p.Account,
 		names: destination.Names{
 			WorkspaceID: c.WorkspaceID, WorkspaceTitle: c.WorkspaceTitle, DataSource: c.DataSource,
 			DataTableTitle: c.DataTableTitle, ReportType: c.ReportType, Filename: c.Filename, Load: p.Time,
@@ -57,11 +69,11 @@ func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, er
 	if p.Schema == nil {
 		return ps, nil
 	}
-	if i, ok := p.Schema.Index(c.DateColumn); ok && naming.Dated() {
+	if i, ok := p.Schema.Index(c.DateColumn); ok && (ps.dated || ps.covers.bounded) {
 		ps.date = i
 	}
-	if i, ok := p.Schema.Index(c.AccountColumn); ok && p.Account {
-		ps.account = i
+	if i, ok := p.Schema.Index(c.AccountColumn); ok {
+		ps.account, ps.shared = i, !ps.byAccount && !naming.Timed()
 	}
 	return ps, nil
 }
@@ -103,15 +115,36 @@ var (
 
 // assign finds the partition of a (day, account) pair.
 func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount bool) (int32, error) {
-	if ps.date >= 0 && !hasDay && !ps.plan.dateByLoad() {
+	if ps.dated && !hasDay && !ps.plan.dateByLoad() {
 		return 0, errUndated
 	}
-	if ps.account >= 0 && (!hasAccount || account == "") {
+	if ps.byAccount && (!hasAccount || account == "") {
 		return 0, errNoAccount
 	}
-	if ps.date < 0 || !hasDay {
+	if err := ps.covers.admit(day, hasDay, account); err != nil {
+		return 0, err
+	}
+	hasDay = hasDay && ps.dated
+	if !hasDay {
 		day = int32(ps.plan.Time.Unix() / 86400)
 	}
+	id, err := ps.of(day, account)
+	if err != nil {
+		return 0, err
+	}
+	p := ps.list[id]
+	if hasDay {
+		p.saw(day)
+	}
+	if ps.shared {
+		p.shared = true
+		p.holds.Add(account)
+	}
+	return id, nil
+}
+
+// of is the group of a day and an account, made when it is the first of its key.
+func (ps *partitions) of(day int32, account string) (int32, error) {
 	key, err := ps.naming.Key(ps.names, day, account)
 	if err != nil {
 		return 0, err
@@ -122,14 +155,25 @@ func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount 
 	if len(ps.list) == math.MaxInt32 {
 		return 0, errors.New("more partitions than can be counted")
 	}
-	p := &partition{key: key, account: account}
-	if ps.date >= 0 && !ps.plan.dateByLoad() {
+	p := &partition{key: key}
+	if ps.byAccount {
+		p.account = account
+	}
+	if ps.dated && !ps.plan.dateByLoad() {
 		p.from, p.to, p.spans = ps.naming.Span(day)
 	}
 	id := int32(len(ps.list))
 	ps.byKey[key] = id
 	ps.list = append(ps.list, p)
 	return id, nil
+}
+
+// saw widens the days of the partition's rows.
+func (p *partition) saw(day int32) {
+	if !p.hasDays {
+		p.first, p.last, p.hasDays = day, day, true
+	}
+	p.first, p.last = min(p.first, day), max(p.last, day)
 }
 
 // order is the group ids sorted by key: the order in which loads are made.
@@ -157,7 +201,12 @@ func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[*encoding.Rows, erro
 	return func(yield func(*partition, iter.Seq2[*encoding.Rows, error]) bool) {
 		for _, id := range ps.order() {
 			rows := ps.scratch.rows(id)
-			if ps.held != nil {
+			switch {
+			case ps.list[id].gone:
+				rows = func(func(*encoding.Rows, error) bool) {}
+			case ps.list[id].rows == 0:
+				rows = func(yield func(*encoding.Rows, error) bool) { yield(encoding.NoRows(ps.plan.Schema), nil) }
+			case ps.held != nil:
 				rows = func(yield func(*encoding.Rows, error) bool) { yield(ps.held[id], nil) }
 			}
 			if !yield(ps.list[id], rows) {

@@ -72,6 +72,7 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 		Version: messages.Version, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
 		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression},
 		By:   string(s.PartitionBy), Account: s.LoadByAccount, Undated: string(s.UndatedRows),
+		Empty: string(s.EmptyPartition), PartialMonth: string(s.PartialMonth),
 		Schema: schema, Time: e.at.UTC(),
 	}, nil
 }

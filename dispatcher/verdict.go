@@ -58,9 +58,9 @@ func (l *locate) row(err error) error {
 	}
 	at := *row
 	switch {
-	case errors.Is(err, errUndated):
+	case errors.Is(err, errUndated), errors.Is(err, errUncoveredDay):
 		at.Column = l.date
-	case errors.Is(err, errNoAccount):
+	case errors.Is(err, errNoAccount), errors.Is(err, errUncoveredAccount):
 		at.Column = l.account
 	}
 	n := l.before + row.Row

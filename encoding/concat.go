@@ -100,6 +100,16 @@ func cutBits(bits []byte, from, to int) []byte {
 	return out
 }
 
+// NoRows is zero rows of a schema.
+func NoRows(schema *Schema) *Rows {
+	b := newBuilder(schema)
+	r := &Rows{schema: schema, vectors: make([]vector, len(b.columns))}
+	for i := range b.columns {
+		r.vectors[i] = b.columns[i].cut(0)
+	}
+	return r
+}
+
 // Concat is the rows of all, one after the other. nil entries have no rows, and
 // Concat of nothing but those is nil. All have equal schemas; it panics when
 // they have not, or when the text of one column would reach 2 GiB.

@@ -166,6 +166,12 @@ func goldensV1(t *testing.T) map[string]golden {
 		Rows: 1_000_000, Slices: []SliceRef{{Subject: "slice.x-2024-06-20.7424a3d6a2592e5eca6f7ff96925c48a.t1", Count: 25, Rows: 1_000_000, Bytes: 99_000_000, SHA256: hashB}},
 		Time: at, Replay: &ReplayMark{Count: 2, At: at.Add(24 * time.Hour)},
 	}
+	shared := *inline
+	shared.ID, shared.Key = "5c2ac3cc0b0a0d0f2f0ff0d5a3ad9a41", "acme/all-2024-06-18.csv.gz"
+	shared.Part.Account, shared.Part.AccountColumn = "", ""
+	shared.Part.Holds, shared.Part.Covers = setOf("a", "b"), AllAccounts
+	gone := *inline
+	gone.ID, gone.Key, gone.Delete, gone.Rows, gone.Inline = "0d0f2f0ff0d5a3ad9a415c2ac3cc0b0a", "acme/ads-2024-06-19.csv.gz", true, 0, nil
 	event := func(kind EventKind) *Event {
 		return &Event{Version: 1, Kind: kind, Time: at, Workspace: "acme", Extraction: "x-2024-06-20", Destination: "acme-lake", Table: "ads"}
 	}
@@ -214,6 +220,8 @@ func goldensV1(t *testing.T) map[string]golden {
 		"recommit.msg":          {value: commit, rest: wire{subject: RecommitSubject("acme", commit.Extraction, 42), header: Header{HeaderCommittedAt: {"2024-06-20T12:15:17.25Z"}}}},
 		"load-inline.msg":       {value: inline, rest: wire{body: []byte(goldenPayload)}},
 		"load-slices.msg":       {value: sliced},
+		"load-delete.msg":       {value: &gone},
+		"load-shared.msg":       {value: &shared, rest: wire{body: []byte(goldenPayload)}},
 		"event-accepted.msg":    {value: event(EventAccepted)},
 		"event-dispatched.msg":  {value: dispatched},
 		"event-outcome.msg":     {value: outcome},

@@ -29,6 +29,10 @@ type Load struct {
 	File   FileSpec  `json:"file"`
 	Part   Partition `json:"partition"`
 
+	// Delete says that the partition has no rows any more: the key's object, of
+	// this generation or an older one, is to be removed.
+	Delete bool `json:"delete,omitempty"`
+
 	Rows   int64       `json:"rows"`
 	Inline *RowsRef    `json:"inline,omitempty"` // the rows are this message's payload
 	Slices []SliceRef  `json:"slices,omitempty"` // or stand in these runs of messages
@@ -53,6 +57,24 @@ type Partition struct {
 
 	DateColumn    string `json:"date_column,omitempty"`
 	AccountColumn string `json:"account_column,omitempty"`
+
+	// Of a file that several accounts share: those of its rows, and those that
+	// the extraction is complete for (empty: those of its rows). The load may
+	// not replace a file that holds others.
+	Holds  AccountSet `json:"holds,omitempty"`
+	Covers AccountSet `json:"covers,omitempty"`
+}
+
+// Lacks counts the accounts of a file that this partition's would drop without
+// saying so.
+func (p Partition) Lacks(held AccountSet) int {
+	if p.Covers != "" {
+		return p.Covers.Lacks(held)
+	}
+	if p.Holds == "" {
+		return 0 // the rows' accounts are not known
+	}
+	return p.Holds.Lacks(held)
 }
 
 // RowsRef describes rows carried in a payload (encoding.MarshalRows).
@@ -165,6 +187,14 @@ func (l *Load) check() error {
 	if l.Part.From > l.Part.To || l.Part.From == "" && l.Part.To != "" {
 		flaw("partition.from", "%q to %q is no span of days", clip(l.Part.From, 40), clip(l.Part.To, 40))
 	}
+	for _, f := range []struct {
+		field string
+		set   AccountSet
+	}{{"partition.holds", l.Part.Holds}, {"partition.covers", l.Part.Covers}} {
+		if !f.set.Valid() {
+			flaw(f.field, "%q is no set of accounts", clip(string(f.set), 80))
+		}
+	}
 	if l.Time.IsZero() {
 		flaw("time", "missing")
 	}
@@ -177,6 +207,8 @@ func (l *Load) checkRows(flaw func(field, format string, args ...any)) {
 		flaw("rows", "%d is below zero", l.Rows)
 	}
 	switch {
+	case l.Delete && (l.Rows > 0 || l.Inline != nil || len(l.Slices) > 0):
+		flaw("delete", "the load is to remove its object, and carries rows")
 	case l.Inline != nil && len(l.Slices) > 0:
 		flaw("inline", "the rows are both in the payload and in slices")
 	case l.Inline == nil && len(l.Slices) == 0 && l.Rows > 0:

@@ -11,16 +11,19 @@ import (
 // try reads it back: an edit of the destination between two tries cannot give
 // one extraction two sets of keys. Whoever checks the loads reads it too.
 type PinnedPlan struct {
-	Version  int              `json:"version"`
-	Bucket   string           `json:"bucket"`
-	Folder   string           `json:"folder"`
-	FileName string           `json:"file_name"`
-	File     FileSpec         `json:"file"`
-	By       string           `json:"partition_by"` // a destination's setting, like the next two
-	Account  bool             `json:"load_by_account"`
-	Undated  string           `json:"undated_rows"`
-	Schema   *encoding.Schema `json:"schema,omitempty"` // nil: there are no rows, and none was declared
-	Time     time.Time        `json:"time"`             // "today" and the time of the load
+	Version      int              `json:"version"`
+	Bucket       string           `json:"bucket"`
+	Folder       string           `json:"folder"`
+	FileName     string           `json:"file_name"`
+	File         FileSpec         `json:"file"`
+	By           string           `json:"partition_by"` // a destination's setting, like the next two
+	Account      bool             `json:"load_by_account"`
+	Undated      string           `json:"undated_rows"`
+	Empty        string           `json:"empty_partition,omitempty"` // absent: keep
+	PartialMonth string           `json:"partial_month,omitempty"`   // absent: replace
+	Accounts     []string         `json:"accounts,omitempty"`        // whose partitions may have become empty, when the commit does not list them
+	Schema       *encoding.Schema `json:"schema,omitempty"`          // nil: there are no rows, and none was declared
+	Time         time.Time        `json:"time"`                      // "today" and the time of the load
 }
 
 // EncodePlan writes the plan as the JSON that is pinned.

@@ -24,7 +24,7 @@ import (
 // of it, from memory and through temporary files.
 func TestP7VerifyProves(t *testing.T) {
 	p := startProving(t)
-	byMonthAndAccount := "partition_by: month\nload_by_account: true\nfolder: /%s/{{account}}\nfile_name: \"{{filename}}-{{account}}-{{YYYY}}-{{MM}}\""
+	byMonthAndAccount := "partition_by: month\npartial_month: replace\nload_by_account: true\nfolder: /%s/{{account}}\nfile_name: \"{{filename}}-{{account}}-{{YYYY}}-{{MM}}\""
 	cases := []struct {
 		name     string
 		settings string
