@@ -128,7 +128,7 @@ func (p *plan) load(e *extraction, part *partition) *messages.Load {
 		Version:   messages.Version,
 		ID:        messages.LoadID(e.Workspace, e.Extraction, p.Bucket, part.key),
 		Workspace: e.Workspace, Destination: e.commit.Destination, Extraction: e.Extraction,
-		Lane: e.commit.Lane, Generation: e.commit.Generation,
+		Lane: e.commit.Lane, Generation: e.commit.Generation, Table: e.commit.Filename,
 		Bucket: p.Bucket, Key: part.key, File: p.File,
 		Part: messages.Partition{Account: part.account},
 		Rows: part.rows, Time: p.Time,

@@ -23,6 +23,7 @@ type Load struct {
 	Extraction  string `json:"extraction"`
 	Lane        Lane   `json:"lane"`
 	Generation  int64  `json:"generation"`
+	Table       string `json:"table,omitempty"` // the commit's filename
 
 	Bucket string    `json:"bucket"`
 	Key    string    `json:"key"`

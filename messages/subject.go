@@ -16,6 +16,7 @@ const (
 	dispatchedRoot = "dispatched"
 	eventRoot      = "event"
 	deadRoot       = "dead"
+	objectRoot     = "object"
 )
 
 // Token escapes a name to one token of a subject: bytes other than letters,

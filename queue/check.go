@@ -29,6 +29,8 @@ func (c Config) provisioned() []string {
 			names = append(names, stream+"/"+consumer.Durable)
 		}
 	}
+	// EVENTS was made by older versions, and took events only.
+	names = append(names, streamEvents+".tallies")
 	slices.Sort(names)
 	return names
 }

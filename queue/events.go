@@ -29,7 +29,7 @@ func (q *Queue) Publish(ctx context.Context, event messages.Event) error {
 	if err != nil {
 		return fmt.Errorf("publish event %s: %w", event.Kind, err)
 	}
-	_, err = q.publish(ctx, &nats.Msg{Subject: messages.EventSubject(&event), Data: body})
+	_, err = q.publish(ctx, &nats.Msg{Subject: messages.EventSubject(&event), Data: body}, jetstream.WithMsgTTL(KeepEvents))
 	return err
 }
 

@@ -95,6 +95,8 @@ type LoadDelivery struct {
 	Destination, Extraction, ID string
 
 	replays int
+	object  *Object // as Object found it
+	looked  bool    // it did
 }
 
 // Done stores the outcome, then settles the load.

@@ -220,6 +220,8 @@ func (w *secureWalk) work(t *testing.T) {
 		for _, ref := range d.Load.Slices {
 			drain(t, "slices", w.worker.Slice(ctx, ref))
 		}
+		_, err = d.Object(ctx)
+		must(t, "object", err)
 		must(t, "done", d.Done(ctx, loadedOutcome(d)))
 	}
 	_, err := w.worker.Extractions(ctx, "")
@@ -301,6 +303,10 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	drain(t, "events of a workspace", q.Events(ctx, "ws", "", false))
 	if n := drain(t, "outcomes", q.Outcomes(ctx, "ws", "e1")); n != 2 {
 		t.Errorf("outcomes: got %d, want 2", n)
+	}
+	drain(t, "objects", q.Objects().All(ctx, "acme"))
+	if _, err := q.Objects().Get(ctx, "acme", "bucket", "key"); err != nil && !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("object: %v", err)
 	}
 	letters := list(t, q, queue.DeadLetterFilter{})
 	if len(letters) != 1 {

@@ -29,8 +29,12 @@ const consumerDispatcher = "dispatcher"
 // laneConsumer is the durable consumer of a lane.
 func laneConsumer(lane messages.Lane) string { return "loads-" + string(lane) }
 
-// KeepEvents is how long the queue knows how a load ended.
-const KeepEvents = 30 * 24 * time.Hour
+// KeepEvents is how long the queue knows how a load ended, and KeepObjects how
+// long it knows an object, and who replayed or discarded what.
+const (
+	KeepEvents  = 30 * 24 * time.Hour
+	KeepObjects = 400 * 24 * time.Hour
+)
 
 // How long messages stay when nothing removes them earlier, and how long a
 // repeated Nats-Msg-Id is recognised.
@@ -38,7 +42,6 @@ const (
 	keepRows    = 7 * 24 * time.Hour
 	keepCommits = 30 * 24 * time.Hour
 	keepSlices  = 30 * 24 * time.Hour
-	keepEvents  = KeepEvents
 	keepPast    = 30 * 24 * time.Hour
 	// A marker must outlive every delivery of its commit, or the extraction
 	// could be dispatched again.
@@ -111,15 +114,20 @@ func (c Config) streamConfigs() []jetstream.StreamConfig {
 		Duplicates:  recall,
 		AllowDirect: true,
 	}, {
-		Name:              streamEvents,
-		Description:       "the last word on every extraction and load",
-		Subjects:          []string{"event.>"},
-		Retention:         jetstream.LimitsPolicy,
-		MaxMsgsPerSubject: 1,
-		Discard:           jetstream.DiscardOld,
-		MaxAge:            keepEvents,
-		Duplicates:        recall,
-		AllowDirect:       true,
+		// One stream, because an atomic batch has one: a load's outcome, the
+		// tally that counts it and the record of its object are stored together.
+		// The stream keeps all as long as records; the others bring a TTL.
+		Name:               streamEvents,
+		Description:        "the last word on every extraction, load and object",
+		Subjects:           []string{"event.>", "tally.*.*.*", "object.*.*", "audit.>"},
+		Retention:          jetstream.LimitsPolicy,
+		MaxMsgsPerSubject:  1,
+		Discard:            jetstream.DiscardOld,
+		MaxAge:             KeepObjects,
+		Duplicates:         recall,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+		AllowMsgTTL:        true,
 	}, {
 		Name:              streamPast,
 		Description:       "what earlier deliveries left of loads that had to be postponed",

@@ -1,0 +1,114 @@
+package messages
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Object is the last known state of one object that loadfleet wrote: what its
+// last load left at the key. It is a record of what was done, not of what is
+// there: whoever else writes to the bucket does not tell us.
+type Object struct {
+	Version     int    `json:"version"`
+	Workspace   string `json:"workspace"`
+	Destination string `json:"destination"`
+	Extraction  string `json:"extraction"`
+	Load        string `json:"load"`
+	Table       string `json:"table,omitempty"`
+
+	Bucket string `json:"bucket"`
+	Key    string `json:"key"`
+	Format string `json:"format"`
+
+	// Which rows the object holds; From and To are inclusive, YYYY-MM-DD, and
+	// empty when the rows are dated by their load.
+	From    string `json:"from,omitempty"`
+	To      string `json:"to,omitempty"`
+	Account string `json:"account,omitempty"`
+
+	Generation int64     `json:"generation"`
+	Result     Result    `json:"result"` // loaded, unchanged or deleted
+	Rows       int64     `json:"rows"`
+	Bytes      int64     `json:"bytes"`
+	SHA256     string    `json:"sha256,omitempty"` // of the file
+	ETag       string    `json:"etag,omitempty"`   // empty when deleted
+	Time       time.Time `json:"time"`             // when its load ended
+}
+
+// Before reports whether o is older than p: of a lower generation or, at equal
+// generations, of the lesser extraction id, as at the object itself.
+func (o *Object) Before(p *Object) bool {
+	if o.Generation != p.Generation {
+		return o.Generation < p.Generation
+	}
+	return o.Extraction < p.Extraction
+}
+
+// NewObject is the record of what a load left at its key; nil when its outcome
+// left nothing there.
+func NewObject(l *Load, o *Outcome) *Object {
+	if o.Result == Superseded || o.Result == DeadLettered {
+		return nil
+	}
+	return &Object{
+		Version: Version, Workspace: l.Workspace, Destination: l.Destination, Extraction: l.Extraction, Load: l.ID, Table: l.Table,
+		Bucket: l.Bucket, Key: l.Key, Format: string(l.File.Format), From: l.Part.From, To: l.Part.To, Account: l.Part.Account,
+		Generation: l.Generation, Result: o.Result, Rows: o.Rows, Bytes: o.Bytes, SHA256: o.SHA256, ETag: o.ETag, Time: o.Ended,
+	}
+}
+
+// EncodeObject writes o as the JSON body of its message. It refuses, with a
+// [*DecodeError], what ParseObject would refuse.
+func EncodeObject(o *Object) ([]byte, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return marshal(o)
+}
+
+// ParseObject reads the body of an object's record. It fails with a
+// [*DecodeError]. Fields that it does not know are passed over.
+func ParseObject(body []byte) (*Object, error) {
+	o := new(Object)
+	if err := unmarshal("object", body, o); err != nil {
+		return nil, err
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *Object) check() error {
+	found := &mistakes{reason: ReasonUndecodable}
+	if o.Version != Version {
+		found.add("version", "", "there is no version %d", o.Version)
+	}
+	for _, f := range [][2]string{{"workspace", o.Workspace}, {"destination", o.Destination}, {"extraction", o.Extraction}, {"load", o.Load}} {
+		if !ValidID(f[1]) {
+			found.add(f[0], "", "%q cannot be an id", clip(f[1], 2*MaxID))
+		}
+	}
+	if o.Bucket == "" || o.Key == "" {
+		found.add("key", "", "bucket or key missing")
+	}
+	if !slices.Contains([]Result{Loaded, Unchanged, Deleted}, o.Result) {
+		found.add("result", "", "%q leaves no object", clip(string(o.Result), 80))
+	}
+	return decoded("object", found)
+}
+
+// ObjectSubject is the one place of an object's record: a hash, because a key
+// may be longer than a subject.
+func ObjectSubject(destination, bucket, key string) string {
+	sum := sha256.Sum256([]byte(bucket + "\x00" + key))
+	return strings.Join([]string{objectRoot, Token(destination), hex.EncodeToString(sum[:16])}, ".")
+}
+
+// ObjectSubjects is the filter for the records of a destination's objects.
+func ObjectSubjects(destination string) string {
+	return objectRoot + "." + Token(destination) + ".*"
+}
