@@ -9,6 +9,7 @@ import (
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 )
 
 func truncatedGzip(t *testing.T, b batch) batch {
@@ -87,7 +88,7 @@ func TestBadInput(t *testing.T) {
 			w.t = t
 			defer func() {
 				for _, l := range w.deadLetters() {
-					if err := w.Discard(w.within(), l.Sequence); err != nil {
+					if err := w.Discard(w.within(), l.Sequence, queue.Operation{}); err != nil {
 						t.Error(err)
 					}
 				}

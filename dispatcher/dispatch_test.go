@@ -16,6 +16,7 @@ import (
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 )
 
 // wide is an extraction of more loads than one chunk takes, and one that goes
@@ -366,7 +367,7 @@ func TestClock(t *testing.T) {
 	}
 	w.apply(timed, func(s *destination.Settings) { s.Paused = true }) // held at first, so delivered more than once
 	for _, l := range w.deadLetters() {
-		if err := w.Replay(t.Context(), l.Sequence); err != nil {
+		if err := w.Replay(t.Context(), l.Sequence, queue.Operation{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -71,6 +71,7 @@ type Outcome struct {
 	ETag       string    `json:"etag,omitempty"`
 	Generation int64     `json:"generation"`
 	Attempts   int       `json:"attempts"`
+	Replays    int       `json:"replays,omitempty"` // how often the load had come back from the dead letters
 	Worker     string    `json:"worker,omitempty"`
 	Started    time.Time `json:"started"`
 	Ended      time.Time `json:"ended"`

@@ -17,6 +17,8 @@ const (
 	eventRoot      = "event"
 	deadRoot       = "dead"
 	objectRoot     = "object"
+	auditRoot      = "audit"
+	tallyRoot      = "tally"
 )
 
 // Token escapes a name to one token of a subject: bytes other than letters,

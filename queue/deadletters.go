@@ -115,11 +115,12 @@ func (q *Queue) DeadLetter(ctx context.Context, sequence uint64) (*DeadMessage, 
 	return dead, nil
 }
 
-// Replay puts what is dead back on the queue and removes the dead letter. A
-// load goes to the lane of replays, a commit is dispatched anew with its first
-// date. Interrupted anywhere, it may be repeated: at worst the same load is
-// carried out twice. [ErrNotFound] says that someone else was faster.
-func (q *Queue) Replay(ctx context.Context, sequence uint64) error {
+// Replay puts what is dead back on the queue and removes the dead letter,
+// after the audit knows. A load goes to the lane of replays, a commit is
+// dispatched anew with its first date. Interrupted anywhere, it may be
+// repeated: at worst the same load is carried out twice. [ErrNotFound] says
+// that someone else was faster.
+func (q *Queue) Replay(ctx context.Context, sequence uint64, op Operation) error {
 	dead, err := q.DeadLetter(ctx, sequence)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
@@ -127,6 +128,9 @@ func (q *Queue) Replay(ctx context.Context, sequence uint64) error {
 	m, err := dead.revived()
 	if err != nil {
 		return fmt.Errorf("replay dead letter %d: %w", sequence, err)
+	}
+	if err := q.record(ctx, op, messages.VerbReplay, dead); err != nil {
+		return fmt.Errorf("replay dead letter %d: audit: %w", sequence, err)
 	}
 	// A new id: under the original one the server would drop the message as a
 	// duplicate, and removing the dead letter would lose it. The load is part
@@ -171,11 +175,15 @@ func (d *DeadMessage) revived() (*nats.Msg, error) {
 	return m, nil
 }
 
-// Discard removes a dead letter for good; [ErrNotFound] when it is gone.
-func (q *Queue) Discard(ctx context.Context, sequence uint64) error {
+// Discard removes a dead letter for good, after the audit knows; [ErrNotFound]
+// when it is gone.
+func (q *Queue) Discard(ctx context.Context, sequence uint64, op Operation) error {
 	dead, err := q.DeadLetter(ctx, sequence)
 	if err != nil {
 		return fmt.Errorf("discard: %w", err)
+	}
+	if err := q.record(ctx, op, messages.VerbDiscard, dead); err != nil {
+		return fmt.Errorf("discard dead letter %d: audit: %w", sequence, err)
 	}
 	if err := q.remove(ctx, sequence); err != nil {
 		return fmt.Errorf("discard: %w", err)

@@ -90,10 +90,10 @@ func TestP8ReplayUntilItIsLoaded(t *testing.T) {
 		if len(all) != 1 || all[0].Replays != n-1 {
 			t.Fatalf("before replay %d: got %+v", n, all)
 		}
-		if err := f.Replay(t.Context(), all[0].Sequence); err != nil {
+		if err := f.Replay(t.Context(), all[0].Sequence, queue.Operation{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Replay(t.Context(), all[0].Sequence); !errors.Is(err, queue.ErrNotFound) {
+		if err := f.Replay(t.Context(), all[0].Sequence, queue.Operation{}); !errors.Is(err, queue.ErrNotFound) {
 			t.Errorf("replay of a replayed one: got %v, want ErrNotFound", err)
 		}
 		d := next(t, loads)
@@ -135,7 +135,7 @@ func TestP1ReplayInterruptedAndLoadDiesAgain(t *testing.T) {
 	if err := next(t, loads).DeadLetter(t.Context(), deadLetter(messages.ReasonExhausted)); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Discard(t.Context(), old.Sequence); !errors.Is(err, queue.ErrNotFound) {
+	if err := f.Discard(t.Context(), old.Sequence, queue.Operation{}); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("the old letter: got %v, want ErrNotFound", err)
 	}
 	all := list(t, f.Queue, queue.DeadLetterFilter{})
@@ -159,7 +159,7 @@ func TestP8ReplayCommit(t *testing.T) {
 	if len(dead) != 1 {
 		t.Fatalf("dead letters: got %+v, want one", dead)
 	}
-	if err := f.Replay(t.Context(), dead[0].Sequence); err != nil {
+	if err := f.Replay(t.Context(), dead[0].Sequence, queue.Operation{}); err != nil {
 		t.Fatal(err)
 	}
 	again := nextCommit(t, f.Queue)
@@ -226,7 +226,7 @@ func TestP1UndecodableLoad(t *testing.T) {
 			if err != nil || string(dead.Payload) != "rows" || dead.Header.Get(messages.HeaderLoad) != test.header {
 				t.Errorf("shown: got %+v, %v", dead, err)
 			}
-			if err := f.Discard(t.Context(), all[0].Sequence); err != nil {
+			if err := f.Discard(t.Context(), all[0].Sequence, queue.Operation{}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -43,3 +43,12 @@ func ForgetStream(ctx context.Context, q *Queue, name string) error {
 	})
 	return err
 }
+
+// RecordOnly leaves the audit of a replay that was not carried out.
+func RecordOnly(ctx context.Context, q *Queue, sequence uint64, op Operation) error {
+	dead, err := q.DeadLetter(ctx, sequence)
+	if err != nil {
+		return err
+	}
+	return q.record(ctx, op, messages.VerbReplay, dead)
+}

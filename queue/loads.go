@@ -121,6 +121,7 @@ func (d *LoadDelivery) event(outcome messages.Outcome) messages.Event {
 	if outcome.Load == "" {
 		outcome.Load = d.ID
 	}
+	outcome.Replays = d.replays
 	if d.Load != nil {
 		event.Workspace = d.Load.Workspace
 	}

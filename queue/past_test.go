@@ -56,7 +56,7 @@ func TestPast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Queue.Replay(ctx, dead.Sequence); err != nil {
+		if err := f.Queue.Replay(ctx, dead.Sequence, queue.Operation{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -262,10 +262,10 @@ func (w *secureWalk) deadLoads(t *testing.T) {
 			must(t, "replay", queue.ReplayWithoutRemoving(ctx, w.operator, list(t, w.operator, filter)[0].Sequence))
 		}
 	}
-	must(t, "replay", w.operator.Replay(ctx, list(t, w.operator, filter)[0].Sequence))
+	must(t, "replay", w.operator.Replay(ctx, list(t, w.operator, filter)[0].Sequence, queue.Operation{}))
 	d := next(t, loads)
 	must(t, "dead letter", d.DeadLetter(ctx, deadLetter(messages.ReasonBadRow)))
-	must(t, "discard", w.operator.Discard(ctx, list(t, w.operator, filter)[0].Sequence))
+	must(t, "discard", w.operator.Discard(ctx, list(t, w.operator, filter)[0].Sequence, queue.Operation{}))
 }
 
 // follow reads what became of an extraction as an extractor does.
@@ -307,6 +307,11 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	drain(t, "objects", q.Objects().All(ctx, "acme"))
 	if _, err := q.Objects().Get(ctx, "acme", "bucket", "key"); err != nil && !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("object: %v", err)
+	}
+	for a, err := range q.Audit(ctx, queue.AuditFilter{}) {
+		must(t, "audit", err)
+		_, err := q.Fate(ctx, &a)
+		must(t, "fate", err)
 	}
 	letters := list(t, q, queue.DeadLetterFilter{})
 	if len(letters) != 1 {

@@ -61,7 +61,17 @@ func (q *Queue) State(ctx context.Context, workspace, extraction string) (*Extra
 // Outcome is how one load of any workspace's extraction of that id ended;
 // [ErrNotFound] when it has not, or longer ago than outcomes are kept.
 func (q *Queue) Outcome(ctx context.Context, extraction, load string) (*messages.Outcome, error) {
-	subject := "event.*." + messages.Token(extraction) + "." + string(messages.EventOutcome) + "." + messages.Token(load)
+	return q.outcomeOf(ctx, "", extraction, load)
+}
+
+// outcomeOf is how one load ended; the empty workspace stands for any.
+func (q *Queue) outcomeOf(ctx context.Context, workspace, extraction, load string) (*messages.Outcome, error) {
+	if workspace == "" {
+		workspace = "*"
+	} else {
+		workspace = messages.Token(workspace)
+	}
+	subject := "event." + workspace + "." + messages.Token(extraction) + "." + string(messages.EventOutcome) + "." + messages.Token(load)
 	m, err := q.lastOn(ctx, streamEvents, subject)
 	if err != nil {
 		return nil, fmt.Errorf("outcome of load %s: %w", load, err)

@@ -94,7 +94,7 @@ func TestExhausted(t *testing.T) {
 			r.expectEmpty()
 			r.expectNoUploads()
 			r.proxy.Heal()
-			if err := r.Replay(t.Context(), dead[0].Sequence); err != nil {
+			if err := r.Replay(t.Context(), dead[0].Sequence, queue.Operation{}); err != nil {
 				t.Fatal(err)
 			}
 			r.log.await(t, 1, "loaded")

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,12 +20,13 @@ import (
 func (p *program) deadletter() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "deadletter",
-		Short: "See what could not be carried out, and replay it: list, show, replay, discard",
+		Short: "See what could not be carried out, and replay it: list, show, replay, discard, audit",
 		Args:  cobra.NoArgs,
 	}
 	c.AddCommand(p.deadletterList(), p.deadletterShow(),
 		p.deadletterEach("replay", "Put dead letters back on the queue", "replayed", (*queue.Queue).Replay),
-		p.deadletterEach("discard", "Give dead letters up for good", "discarded", (*queue.Queue).Discard))
+		p.deadletterEach("discard", "Give dead letters up for good", "discarded", (*queue.Queue).Discard),
+		p.deadletterAudit())
 	return c
 }
 
@@ -62,6 +63,24 @@ func (c *choice) resolve(now time.Time) error {
 		*t.to = at
 	}
 	return errors.Join(errs...)
+}
+
+// said is the choice as flags, for the audit.
+func (c *choice) said(sequences []string) string {
+	f := &c.filter
+	words := slices.Clone(sequences)
+	for _, flag := range [][2]string{
+		{"id", f.ID}, {"destination", f.Destination}, {"workspace", f.Workspace}, {"extraction", f.Extraction},
+		{"reason", string(f.Reason)}, {"stage", string(f.Stage)}, {"since", c.since}, {"until", c.until},
+	} {
+		if flag[1] != "" {
+			words = append(words, "--"+flag[0], flag[1])
+		}
+	}
+	if len(words) == 0 {
+		return "--all"
+	}
+	return strings.Join(words, " ")
 }
 
 func moment(s string, now time.Time) (time.Time, error) {
@@ -161,74 +180,4 @@ func (p *program) deadletterShow() *cobra.Command {
 			})
 		},
 	}
-}
-
-// deadletterEach is a command that does something with every chosen dead letter.
-func (p *program) deadletterEach(use, short, done string, do func(*queue.Queue, context.Context, uint64) error) *cobra.Command {
-	var choose choice
-	var dry, all bool
-	c := &cobra.Command{
-		Use:     use + " [SEQ ...]",
-		Short:   short,
-		Example: "  loadfleet deadletter " + use + " --destination acme --reason destination --dry-run",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := choose.resolve(time.Now()); err != nil {
-				return usage(err)
-			}
-			wanted := map[uint64]bool{}
-			for _, a := range args {
-				seq, err := strconv.ParseUint(a, 10, 64)
-				if err != nil {
-					return usage(fmt.Errorf("%q is no sequence number", a))
-				}
-				wanted[seq] = true
-			}
-			if len(wanted) == 0 && choose.filter == (queue.DeadLetterFilter{}) && !all {
-				return usage(fmt.Errorf("say which: sequence numbers, a filter, or --all"))
-			}
-			return p.onQueue(cmd.Context(), "deadletter", func(q *queue.Queue) error {
-				found, err := choose.chosen(cmd.Context(), q)
-				if err != nil {
-					return err
-				}
-				missing := maps.Clone(wanted)
-				var picked []queue.DeadLetter
-				for _, d := range found {
-					if len(wanted) == 0 || wanted[d.Sequence] {
-						picked = append(picked, d)
-						delete(missing, d.Sequence)
-					}
-				}
-				for _, seq := range slices.Sorted(maps.Keys(missing)) {
-					return notFound(fmt.Errorf("there is no dead letter %d of those chosen; see `loadfleet deadletter list`", seq))
-				}
-				if dry {
-					if p.settings.json() {
-						return printJSON(p.out, picked)
-					}
-					fmt.Fprintf(p.out, "%s would be %s:\n", many(int64(len(picked)), "dead letter"), done)
-					return p.listDead(picked)
-				}
-				var n int64
-				for _, d := range picked {
-					switch err := do(q, cmd.Context(), d.Sequence); {
-					case errors.Is(err, queue.ErrNotFound): // somebody else was faster
-					case err != nil:
-						return fmt.Errorf("after %s %s: %w", many(n, "dead letter"), done, err)
-					default:
-						n++
-					}
-				}
-				if p.settings.json() {
-					return printJSON(p.out, map[string]int64{done: n})
-				}
-				fmt.Fprintf(p.out, "%s %s\n", many(n, "dead letter"), done)
-				return nil
-			})
-		},
-	}
-	choose.bind(c.Flags())
-	c.Flags().BoolVar(&dry, "dry-run", false, "only list what would be "+done)
-	c.Flags().BoolVar(&all, "all", false, "every dead letter")
-	return c
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
 	"github.com/loadfleet/loadfleet/worker"
 )
@@ -277,7 +278,7 @@ func TestP7VerifyDeadLetters(t *testing.T) {
 			if len(letters) != c.dead {
 				t.Fatalf("%d dead letters, want %d", len(letters), c.dead)
 			}
-			if err := p.node.queue.Discard(t.Context(), letters[0].Sequence); err != nil {
+			if err := p.node.queue.Discard(t.Context(), letters[0].Sequence, queue.Operation{}); err != nil {
 				t.Fatal(err)
 			}
 			report = p.verify(t, c.name)
