@@ -3,10 +3,10 @@
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo setup test race vet lint fuzz bench bench-peers
+.PHONY: demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke
 
 # Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
-# what else to ask for: make bench-peers BENCH='--rows 60000 --days 30'
+# what else to ask for: make bench BENCH='--shape 60000x30x20 --format csv'
 BENCH_DATA := $(if $(wildcard /dev/shm),/dev/shm,/tmp)
 BENCH :=
 
@@ -35,8 +35,14 @@ fuzz: ## every fuzz target for a minute
 		done; \
 	done
 
-bench: ## measure the whole job, each format
-	go run ./cmd/loadfleet bench --data $(BENCH_DATA) $(BENCH)
+bench: ## measure the whole job and each stage, each format
+	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --stages $(BENCH)
 
-bench-peers: setup ## the same beside DuckDB; writes docs/benchmarks.md
-	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --cores 1,2 --runs 3 --peers --report docs/benchmarks.md $(BENCH)
+bench-peers: setup ## the same beside DuckDB, Polars and bare puts, in minutes; writes docs/benchmarks.md
+	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --shape 200000x90x20 --endpoint quiet,store --stages --peers --report docs/benchmarks.md $(BENCH)
+
+bench-peers-full: setup ## the jobs of a million rows, three times: about an hour
+	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --shape 1000000x90x50,1000000x30x10 --endpoint quiet,store --runs 3 --stages --peers --report docs/benchmarks.md $(BENCH)
+
+bench-smoke: ## every benchmark of the encoders once, for whether it still runs
+	go test -run '^$$' -bench . -benchtime 1x ./encoding

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -30,8 +32,30 @@ func (p *program) actor(ctx context.Context, role string, run func(context.Conte
 	if err := q.Check(ctx); err != nil {
 		return fmt.Errorf("%s: %w", role, err)
 	}
+	if p.settings.profile != "" {
+		stop, failed := profileTo(p.settings.profile)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
 	log.Info(role + " ready")
 	return run(ctx, &actor{queue: q, log: log})
+}
+
+// profileTo writes a CPU profile until stop.
+func profileTo(path string) (stop func() error, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {

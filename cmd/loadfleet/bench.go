@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,55 +18,59 @@ import (
 	"github.com/loadfleet/loadfleet/testdata/adrows"
 )
 
-// bench measures the whole job: each measurement is a trial in a process of
+// bench measures the whole job: each measurement is a trial in processes of
 // its own, so that neither memory nor warm caches pass from one to the next.
 type bench struct {
 	*program
-	rows      adrows.Options
-	file      string // instead of generated rows
-	schema    string // of file
-	formats   []string
-	cores     []int
-	runs      int
-	data      string // directory of the buckets and the rows
-	queueData string // directory of JetStream
-	peers     bool
-	report    string
-	profile   string
+	shapes         []shape
+	shapeFlags     []string
+	file           string // instead of generated rows
+	schema         string // of file
+	date, account  string // file's columns
+	formats        []string
+	endpoints      []string
+	syncs          []string
+	cores          []int
+	workers        int
+	dispatcherArgs []string
+	workerArgs     []string
+	runs           int
+	oneProcess     bool
+	perStage       bool
+	data           string // directory of the buckets and the rows
+	queueData      string // directory of JetStream
+	peers          bool
+	report         string
+	profile        string
 
-	source source
-}
-
-// source is the rows that every trial of a bench reads.
-type source struct {
-	Path          string               `json:"path"`
-	Format        encoding.InputFormat `json:"format"`
-	Packed        encoding.Compression `json:"packed"`
-	Schema        *encoding.Schema     `json:"schema,omitempty"` // nil: inferred by the dispatcher
-	DateColumn    string               `json:"date_column"`
-	AccountColumn string               `json:"account_column"`
-	Bytes         int64                `json:"bytes"` // unpacked
+	sources      map[shape]*source
+	fingerprints map[string]string // of sources' rows, by path
 }
 
 func (p *program) bench() *cobra.Command {
-	b := &bench{program: p, source: source{DateColumn: adrows.DateColumn, AccountColumn: adrows.AccountColumn}}
+	b := &bench{program: p, sources: map[shape]*source{}}
 	c := &cobra.Command{
 		Use:   "bench [FILE]",
-		Short: "Measure the whole job on this machine, on embedded parts",
+		Short: "Measure the whole job on this machine, on embedded servers",
 		Long: `Bench makes rows, or takes a file of them, and loads them into one file per day
-and account: from the first publish to the last object, once for each format.
-It checks that every load ended as loaded and that the rows add up.
+and account: from the first publish to the last object, once for each format. It
+checks that every load ended as loaded, that the rows add up, and, with --peers,
+that the files hold the rows that were given.
 
-Each measurement is a process of its own that runs everything: the extractor,
-NATS JetStream with every write synced, the dispatcher, the worker and an S3
-server. CPU and memory are those of the whole process, so the embedded servers'
-share is in them.
+Each measurement runs the servers (NATS JetStream with every write synced, and an
+S3 endpoint), the extractor, the dispatcher and each worker in processes of their
+own, all on the same cores: loadfleet's CPU and memory are told from the servers'.
+The extractor's zstd batches are made beforehand. With --one-process all of it
+is in one process, as in loadfleet up, and so in its figures.
 
-With --data on a memory file system the S3 server's disk is left out of the
-figures. JetStream's storage stays in the system's temporary directory unless
---queue-data says otherwise.`,
-		Example: `  loadfleet bench --rows 1000000 --accounts 50 --data /dev/shm
-  loadfleet bench --format parquet --cores 1 --runs 5 -o json rows.ndjson.zst`,
+The endpoint is quiet (it checks signatures, checksums and conditions, and keeps
+nothing) or store (the embedded S3 server, which writes files). With --data on a
+memory file system the store's disk is left out of the figures. JetStream's
+storage stays in the system's temporary directory unless --queue-data says
+otherwise.`,
+		Example: `  loadfleet bench --shape 1000000x90x50 --data /dev/shm
+  loadfleet bench --format parquet --endpoint quiet,store --stages -o json
+  loadfleet bench --format parquet --cores 1 --runs 5 rows.ndjson.zst`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -85,20 +90,25 @@ figures. JetStream's storage stays in the system's temporary directory unless
 		all = append(all, string(f))
 	}
 	f := c.Flags()
-	f.IntVar(&b.rows.Rows, "rows", 200_000, "rows to make")
-	f.IntVar(&b.rows.Days, "days", 90, "days that they are of")
-	f.IntVar(&b.rows.Accounts, "accounts", 20, "accounts that they are of, sizes by Zipf's law")
+	f.StringSliceVar(&b.shapeFlags, "shape", []string{"200000x90x20"}, "ROWSxDAYSxACCOUNTS to make, account sizes by Zipf's law; several are measured in turn")
 	f.StringVar(&b.schema, "schema", "", "file with FILE's columns; default: inferred")
-	f.StringVar(&b.source.DateColumn, "date-column", b.source.DateColumn, "FILE's column that dates a row")
-	f.StringVar(&b.source.AccountColumn, "account-column", b.source.AccountColumn, "FILE's column of a row's account")
+	f.StringVar(&b.date, "date-column", adrows.DateColumn, "FILE's column that dates a row")
+	f.StringVar(&b.account, "account-column", adrows.AccountColumn, "FILE's column of a row's account")
 	f.StringSliceVar(&b.formats, "format", all, "formats to write")
+	f.StringSliceVar(&b.endpoints, "endpoint", []string{endpointQuiet}, "S3 endpoints to put to: quiet, store")
+	f.StringSliceVar(&b.syncs, "sync", []string{syncAlways}, "JetStream's syncs: always, default (which loses acknowledged messages with the power)")
 	f.IntSliceVar(&b.cores, "cores", []int{runtime.NumCPU()}, "cores to run on; several are measured in turn")
+	f.IntVar(&b.workers, "workers", 1, "worker processes")
+	f.StringSliceVar(&b.dispatcherArgs, "dispatcher-args", nil, "further flags of the dispatcher")
+	f.StringSliceVar(&b.workerArgs, "worker-args", nil, "further flags of each worker")
 	f.IntVar(&b.runs, "runs", 1, "measurements of each kind, interleaved; medians are shown")
+	f.BoolVar(&b.oneProcess, "one-process", false, "run everything in one process")
+	f.BoolVar(&b.perStage, "stages", false, "measure each stage by itself, too")
 	f.StringVar(&b.data, "data", os.TempDir(), "directory for the buckets and the rows; tmpfs leaves the disk out")
 	f.StringVar(&b.queueData, "queue-data", os.TempDir(), "directory for JetStream's storage; a real disk keeps its syncs real")
-	f.BoolVar(&b.peers, "peers", false, "measure DuckDB's partitioned COPY of the same rows beside it (in the repository, after make setup)")
+	f.BoolVar(&b.peers, "peers", false, "measure DuckDB, Polars and the bare SDK's puts of the same rows beside it (in the repository, after make setup)")
 	f.StringVar(&b.report, "report", "", "write the result to this file as Markdown, too")
-	f.StringVar(&b.profile, "profile", "", "write a CPU profile of each of loadfleet's trials into this directory")
+	f.StringVar(&b.profile, "profile", "", "write CPU profiles of the last trial's processes into this directory")
 	return c
 }
 
@@ -115,11 +125,29 @@ func (b *bench) check() error {
 			errs = append(errs, fmt.Errorf("--cores %d: this machine gives 1 to %d", n, runtime.NumCPU()))
 		}
 	}
-	if b.rows.Rows < 1 || b.rows.Days < 1 || b.rows.Accounts < 1 {
-		errs = append(errs, errors.New("--rows, --days, --accounts: use 1 or more"))
+	for _, text := range b.shapeFlags {
+		s, err := parseShape(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--shape %w", err))
+		}
+		b.shapes = append(b.shapes, s)
 	}
-	if b.runs < 1 {
-		errs = append(errs, fmt.Errorf("--runs %d: use 1 or more", b.runs))
+	if b.file != "" {
+		b.shapes = []shape{{}}
+	}
+	for _, choice := range []struct {
+		flag  string
+		given []string
+		from  []string
+	}{{"endpoint", b.endpoints, []string{endpointQuiet, endpointStore}}, {"sync", b.syncs, []string{syncAlways, syncDefault}}} {
+		for _, v := range choice.given {
+			if !slices.Contains(choice.from, v) {
+				errs = append(errs, fmt.Errorf("--%s %q: use %s", choice.flag, v, strings.Join(choice.from, " or ")))
+			}
+		}
+	}
+	if b.runs < 1 || b.workers < 1 {
+		errs = append(errs, fmt.Errorf("--runs %d, --workers %d: use 1 or more", b.runs, b.workers))
 	}
 	if b.peers {
 		errs = append(errs, b.checkPeers())
@@ -145,10 +173,13 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := b.prepare(dir); err != nil {
-		return err
+	result := benchResult{Machine: machine(b.data, b.queueData), Options: b.options(), Started: time.Now().UTC()}
+	for _, s := range b.shapes {
+		if err := b.prepare(s, filepath.Join(dir, "rows-"+s.String())); err != nil {
+			return err
+		}
+		result.Sources = append(result.Sources, sourceSize{s, b.sources[s].Bytes, b.sources[s].Rows, b.sources[s].PackSeconds})
 	}
-	result := benchResult{Machine: machine(b.data, b.queueData), Options: b.options(), Started: time.Now().UTC(), BytesIn: b.source.Bytes}
 	for run := range b.runs {
 		list, err := b.once(ctx, run, dir)
 		if err != nil && (ctx.Err() == nil || run == 0) {
@@ -172,115 +203,139 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return result.table(b.out)
 }
 
-// once measures every kind of trial one time.
+// once measures every kind of trial one time, in an order that changes from
+// run to run: what one side leaves behind in caches and write-back must not
+// always hit the same other.
 func (b *bench) once(ctx context.Context, run int, dir string) ([]measurement, error) {
 	var list []measurement
-	for _, cores := range b.cores {
-		for _, format := range b.formats {
-			for _, s := range b.sides(run, encoding.Format(format)) {
-				m, err := b.measure(ctx, s, encoding.Format(format), cores, run, dir)
-				if err != nil {
-					return nil, fmt.Errorf("%s, %s on %d cores: %w", s, format, cores, err)
+	digests := map[string]string{}
+	for _, s := range b.shapes {
+		for _, cores := range b.cores {
+			for _, format := range b.formats {
+				kinds := b.kinds(s, encoding.Format(format), cores)
+				if run%2 == 1 {
+					slices.Reverse(kinds)
 				}
-				list = append(list, *m)
+				for _, k := range kinds {
+					measured, err := b.measure(ctx, k, run, dir)
+					if err != nil {
+						return nil, fmt.Errorf("%s: %w", k, err)
+					}
+					for i := range measured {
+						if err := checkSame(digests, &measured[i]); err != nil {
+							return nil, err
+						}
+					}
+					list = append(list, measured...)
+				}
 			}
 		}
 	}
 	return list, nil
 }
 
-// The sides that are measured.
-const (
-	sideLoadfleet = "loadfleet"
-	sideDuckDB    = "duckdb"
-)
-
-// sides are those that write the format, in an order that changes from run to
-// run: what one leaves behind in caches and write-back must not always hit the
-// same other.
-func (b *bench) sides(run int, format encoding.Format) []string {
-	switch {
-	case !b.peers || !peerWrites(format):
-		return []string{sideLoadfleet}
-	case run%2 == 0:
-		return []string{sideLoadfleet, sideDuckDB}
+// checkSame checks that a job makes the same bytes whatever it ran on: the
+// files of the quiet endpoint, which keeps none, are those that the store's
+// rows were checked in.
+func checkSame(digests map[string]string, m *measurement) error {
+	if m.Digest == "" {
+		return nil
 	}
-	return []string{sideDuckDB, sideLoadfleet}
+	job := m.Shape.String() + string(m.Format)
+	if was, ok := digests[job]; ok && was != m.Digest {
+		return fmt.Errorf("%s: other objects than the same job made before", m.kind)
+	}
+	digests[job] = m.Digest
+	return nil
+}
+
+// kinds are the trials of one job.
+func (b *bench) kinds(s shape, format encoding.Format, cores int) []kind {
+	var list []kind
+	for _, endpoint := range b.endpoints {
+		for _, sync := range b.syncs {
+			list = append(list, kind{sideLoadfleet, endpoint, sync, s, format, cores})
+		}
+	}
+	if b.peers {
+		for _, side := range peersOf(format) {
+			list = append(list, kind{Side: side, Shape: s, Format: format, Cores: cores})
+		}
+	}
+	return list
 }
 
 // measure runs one trial of one side and says so on a terminal.
-func (b *bench) measure(ctx context.Context, side string, format encoding.Format, cores, run int, dir string) (*measurement, error) {
+func (b *bench) measure(ctx context.Context, k kind, run int, dir string) (list []measurement, err error) {
 	load := loadAverage()
-	measure := b.trial
-	if side == sideDuckDB {
-		measure = b.peerTrial
+	s := b.sources[k.Shape]
+	switch {
+	case k.Side != sideLoadfleet:
+		list, err = b.peerTrial(ctx, k, s, dir)
+	case b.oneProcess:
+		list, err = b.together(ctx, k, s, dir)
+	default:
+		list, err = b.trial(ctx, k, s, dir)
+		if err == nil && b.perStage {
+			var alone []stage
+			alone, err = b.stages(ctx, k, s, dir)
+			list[0].Stages = append(list[0].Stages, alone...)
+		}
 	}
-	m, err := measure(ctx, format, cores, run, dir)
 	if err != nil {
 		return nil, err
 	}
-	m.Side, m.Format, m.Cores, m.LoadAverage = side, format, cores, load
-	if b.terminal() {
-		fmt.Fprintf(b.err, "run %d of %d: %s %s on %d cores: %.2f s\n", run+1, b.runs, side, format, cores, m.Wall)
+	for i := range list {
+		list[i].LoadAverage = load
+		if b.terminal() {
+			fmt.Fprintf(b.err, "run %d of %d: %s: %.2f s\n", run+1, b.runs, list[i].kind, list[i].Wall)
+		}
 	}
-	return m, nil
+	return list, nil
 }
 
-// prepare makes the rows, or looks at the file given.
-func (b *bench) prepare(dir string) error {
+// prepare makes the rows of a shape, or packs the file given.
+func (b *bench) prepare(of shape, path string) error {
+	s := &source{DateColumn: b.date, AccountColumn: b.account}
+	b.sources[of] = s
 	if b.file == "" {
-		return b.generate(filepath.Join(dir, "rows.ndjson"))
+		s.DateColumn, s.AccountColumn = adrows.DateColumn, adrows.AccountColumn
+		return s.generate(of, path)
 	}
 	var pub publication
 	closeFile, err := pub.open(b.file, "", nil)
 	if err != nil {
 		return err
 	}
-	path, err := filepath.Abs(b.file)
-	if err != nil {
-		return errors.Join(err, closeFile())
-	}
-	b.source.Path, b.source.Format, b.source.Packed = path, pub.format, pub.packed
+	s.Path, s.Format = path, pub.format
 	if b.schema != "" {
-		if b.source.Schema, err = readSchema(b.schema); err != nil {
+		if s.Schema, err = readSchema(b.schema); err != nil {
 			return errors.Join(err, closeFile())
 		}
 	}
-	text, err := encoding.Unpack(pub.read, pub.packed)
-	if err != nil {
+	var text io.ReadCloser
+	if text, err = encoding.Unpack(pub.read, pub.packed); err != nil {
 		return errors.Join(err, closeFile())
 	}
-	b.source.Bytes, err = io.Copy(io.Discard, text)
-	return errors.Join(err, text.Close(), closeFile())
-}
-
-func (b *bench) generate(path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if _, err := adrows.Write(f, b.rows); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	b.source.Path, b.source.Format, b.source.Packed = path, encoding.NDJSONInput, encoding.Plain
-	b.source.Schema, b.source.Bytes = adrows.Schema(), info.Size()
-	return f.Close()
+	return errors.Join(s.pack(text, path+".packed"), text.Close(), closeFile())
 }
 
 // options is what was asked for, as flags, for whoever repeats it.
 func (b *bench) options() string {
-	rows := fmt.Sprintf("--rows %d --days %d --accounts %d", b.rows.Rows, b.rows.Days, b.rows.Accounts)
+	rows := "--shape " + strings.Join(b.shapeFlags, ",")
 	if b.file != "" {
 		rows = filepath.Base(b.file)
 	}
 	cores := strings.ReplaceAll(strings.Trim(fmt.Sprint(b.cores), "[]"), " ", ",")
-	text := fmt.Sprintf("%s --format %s --cores %s --runs %d", rows, strings.Join(b.formats, ","), cores, b.runs)
-	if b.peers {
-		text += " --peers"
+	text := fmt.Sprintf("%s --format %s --endpoint %s --sync %s --cores %s --workers %d --runs %d", rows,
+		strings.Join(b.formats, ","), strings.Join(b.endpoints, ","), strings.Join(b.syncs, ","), cores, b.workers, b.runs)
+	for _, set := range []struct {
+		flag string
+		on   bool
+	}{{"one-process", b.oneProcess}, {"stages", b.perStage}, {"peers", b.peers}} {
+		if set.on {
+			text += " --" + set.flag
+		}
 	}
 	return text
 }

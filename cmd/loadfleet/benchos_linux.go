@@ -42,6 +42,33 @@ func peakRSS() (int64, error) {
 	return procKilobytes("/proc/self/status", "VmHWM:")
 }
 
+// resetPeakRSS lets peakRSS count anew.
+func resetPeakRSS() error { return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
+
+// clockTick is the unit of /proc's CPU times: the kernel's USER_HZ, which is
+// part of its interface.
+const clockTick = 100
+
+// processUsage is what another process has used since its start.
+func processUsage(pid int) (u processUse, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, err
+	}
+	// The name, in parentheses, may hold anything.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 13 {
+		return u, fmt.Errorf("/proc/%d/stat: %q", pid, b)
+	}
+	var user, system int64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		return u, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+	}
+	u.CPU = float64(user+system) / clockTick
+	u.PeakRSS, err = procKilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:")
+	return u, err
+}
+
 // memory is the machine's, in bytes.
 func memory() int64 {
 	n, err := procKilobytes("/proc/meminfo", "MemTotal:")

@@ -18,7 +18,9 @@ func startPinned(c *exec.Cmd, cores int) error {
 }
 
 // What is not measured here is shown as 0 or unknown.
-func peakRSS() (int64, error)  { return 0, nil }
-func memory() int64            { return 0 }
-func loadAverage() float64     { return 0 }
-func fileSystem(string) string { return "unknown" }
+func resetPeakRSS() error                  { return nil }
+func processUsage(int) (processUse, error) { return processUse{}, nil }
+func peakRSS() (int64, error)              { return 0, nil }
+func memory() int64                        { return 0 }
+func loadAverage() float64                 { return 0 }
+func fileSystem(string) string             { return "unknown" }

@@ -21,9 +21,17 @@ type benchResult struct {
 	Machine      benchMachine  `json:"machine"`
 	Options      string        `json:"options"`
 	Started      time.Time     `json:"started"`
-	BytesIn      int64         `json:"bytes_in"` // of the rows as text
+	Sources      []sourceSize  `json:"sources"`
 	Medians      []measurement `json:"medians"`
 	Measurements []measurement `json:"measurements"`
+}
+
+// sourceSize is how much a job's rows are, and what their packing took.
+type sourceSize struct {
+	Shape       shape   `json:"shape"`
+	Bytes       int64   `json:"bytes"`
+	Rows        int64   `json:"rows"`
+	PackSeconds float64 `json:"pack_seconds"`
 }
 
 // benchMachine is what it ran on, without names.
@@ -56,11 +64,11 @@ func machine(data, queueData string) benchMachine {
 }
 
 // medians takes the median of each figure by itself over the runs of each
-// side, format and number of cores, in the order in which they came first.
+// kind, in the order in which they came first.
 func medians(all []measurement) []measurement {
 	var out []measurement
 	for i, m := range all {
-		same := func(o measurement) bool { return o.Side == m.Side && o.Format == m.Format && o.Cores == m.Cores }
+		same := func(o measurement) bool { return o.kind == m.kind }
 		if slices.ContainsFunc(all[:i], same) {
 			continue
 		}
@@ -73,16 +81,26 @@ func medians(all []measurement) []measurement {
 			}
 			return median(list)
 		}
+		whole := func(figure func(*measurement) int64) int64 {
+			return int64(of(func(m *measurement) float64 { return float64(figure(m)) }))
+		}
 		m.Wall = of(func(m *measurement) float64 { return m.Wall })
 		m.CPU = of(func(m *measurement) float64 { return m.CPU })
+		m.ServerCPU = of(func(m *measurement) float64 { return m.ServerCPU })
 		m.LoadAverage = of(func(m *measurement) float64 { return m.LoadAverage })
-		m.PeakRSS = int64(of(func(m *measurement) float64 { return float64(m.PeakRSS) }))
-		m.BytesOut = int64(of(func(m *measurement) float64 { return float64(m.BytesOut) }))
-		m.Objects = int64(of(func(m *measurement) float64 { return float64(m.Objects) }))
+		m.PeakRSS = whole(func(m *measurement) int64 { return m.PeakRSS })
+		m.BytesOut = whole(func(m *measurement) int64 { return m.BytesOut })
+		m.Objects = whole(func(m *measurement) int64 { return m.Objects })
+		m.Processes = slices.Clone(m.Processes)
+		for p := range m.Processes {
+			m.Processes[p].CPU = of(func(m *measurement) float64 { return m.Processes[p].CPU })
+			m.Processes[p].PeakRSS = whole(func(m *measurement) int64 { return m.Processes[p].PeakRSS })
+		}
 		m.Stages = slices.Clone(m.Stages)
 		for s := range m.Stages {
 			m.Stages[s].Wall = of(func(m *measurement) float64 { return m.Stages[s].Wall })
 			m.Stages[s].CPU = of(func(m *measurement) float64 { return m.Stages[s].CPU })
+			m.Stages[s].PeakRSS = whole(func(m *measurement) int64 { return m.Stages[s].PeakRSS })
 		}
 		out = append(out, m)
 	}
@@ -100,31 +118,60 @@ func median(list []float64) float64 {
 
 func (m *measurement) rowsPerSecond() int64 { return int64(float64(m.Rows) / m.Wall) }
 
-func (r *benchResult) megabytesPerSecond(m *measurement) string {
-	return fmt.Sprintf("%.1f", float64(r.BytesIn)/1e6/m.Wall)
+func seconds(s float64) string { return fmt.Sprintf("%.2f s", s) }
+
+// jobStages is how many of a measurement's stages are parts of the job by the clock.
+const jobStages = 3
+
+// alone are a measurement's stages that were measured by themselves.
+func (m *measurement) alone() []stage {
+	if len(m.Stages) <= jobStages {
+		return nil
+	}
+	return m.Stages[jobStages:]
 }
 
-func seconds(s float64) string { return fmt.Sprintf("%.2f s", s) }
+func (r *benchResult) bytesIn(of shape) int64 {
+	for _, s := range r.Sources {
+		if s.Shape == of {
+			return s.Bytes
+		}
+	}
+	return 0
+}
 
 // table shows the medians.
 func (r *benchResult) table(w io.Writer) error {
-	var rows [][]string
+	var rows, stages [][]string
 	for i := range r.Medians {
 		m := &r.Medians[i]
 		row := []string{
-			m.Side, string(m.Format), fmt.Sprint(m.Cores), count(m.Objects), size(m.BytesOut), count(m.rowsPerSecond()), r.megabytesPerSecond(m),
-			seconds(m.Wall), seconds(m.CPU), size(m.PeakRSS),
+			m.Side, m.Endpoint, m.Sync, m.Shape.String(), string(m.Format), fmt.Sprint(m.Cores), count(m.Objects), size(m.BytesOut), count(m.rowsPerSecond()),
+			fmt.Sprintf("%.1f", float64(r.bytesIn(m.Shape))/1e6/m.Wall), seconds(m.Wall), seconds(m.CPU), seconds(m.ServerCPU), size(m.PeakRSS),
 		}
-		for _, s := range m.Stages {
+		for _, s := range m.Stages[:min(jobStages, len(m.Stages))] {
 			row = append(row, seconds(s.Wall))
 		}
 		rows = append(rows, row)
+		for _, s := range m.alone() {
+			stages = append(stages, []string{
+				m.Endpoint, m.Shape.String(), string(m.Format), s.Name, count(int64(float64(m.Rows) / s.Wall)), fmt.Sprintf("%.1f", float64(s.Bytes)/1e6/s.Wall),
+				seconds(s.Wall), seconds(s.CPU), fmt.Sprintf("%.2f", float64(s.Allocs)/float64(m.Rows)), fmt.Sprintf("%.0f", float64(s.AllocBytes)/float64(m.Rows)), size(s.PeakRSS),
+			})
+		}
 	}
-	if err := table(w, []string{"SIDE", "FORMAT", "CORES", "OBJECTS", "BYTES", "ROWS/S", "MB/S", "WALL", "CPU", "PEAK RSS", "PUBLISH", "DISPATCH", "LOAD"}, rows); err != nil {
+	if err := table(w, []string{
+		"SIDE", "ENDPOINT", "SYNC", "JOB", "FORMAT", "CORES", "OBJECTS", "BYTES", "ROWS/S", "MB/S", "WALL", "CPU", "SERVERS' CPU", "PEAK RSS", "PUBLISH", "DISPATCH", "LOAD",
+	}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n%s of rows in. Buckets on %s, JetStream (every write synced) on %s. CPU and peak memory are\nthe whole process's, the embedded servers' share included.\n",
-		size(r.BytesIn), r.Machine.BucketFS, r.Machine.QueueFS)
+	if len(stages) > 0 {
+		fmt.Fprintln(w)
+		if err := table(w, []string{"ENDPOINT", "JOB", "FORMAT", "STAGE", "ROWS/S", "MB/S", "WALL", "CPU", "ALLOCS/ROW", "BYTES/ROW", "PEAK RSS"}, stages); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w, "\nBuckets on %s, JetStream on %s. Peak memory is that of loadfleet's largest process; MB/s are of rows as text.\n", r.Machine.BucketFS, r.Machine.QueueFS)
 	if r.Machine.QueueFS == "tmpfs" {
 		fmt.Fprintln(w, "On tmpfs a sync costs nothing: these figures are not those of a durable queue.")
 	}
@@ -134,57 +181,60 @@ func (r *benchResult) table(w io.Writer) error {
 //go:embed bench.md.tmpl
 var benchTemplate string
 
-// comparison is one line of the report: loadfleet, and the peer if it writes the format.
+// comparison is one job's figures side by side.
 type comparison struct {
+	Shape  shape
 	Format encoding.Format
 	Cores  int
-	Ours   measurement
-	Peer   *measurement
+	All    []measurement
 }
 
-// comparisons pairs the medians.
-func (r *benchResult) comparisons() []comparison {
-	var list []comparison
-	for _, m := range r.Medians {
-		if m.Side != sideLoadfleet {
-			continue
+// of finds a side's figures.
+func (c *comparison) of(side, endpoint, sync string) *measurement {
+	for i := range c.All {
+		if m := &c.All[i]; m.Side == side && m.Endpoint == endpoint && m.Sync == sync {
+			return m
 		}
-		c := comparison{Format: m.Format, Cores: m.Cores, Ours: m}
-		for i := range r.Medians {
-			if p := &r.Medians[i]; p.Side != sideLoadfleet && p.Format == m.Format && p.Cores == m.Cores {
-				c.Peer = p
-			}
+	}
+	return nil
+}
+
+// Fastest is the faster of the engines; nil without any.
+func (c *comparison) Fastest() *measurement {
+	var best *measurement
+	for _, side := range []string{sideDuckDB, sidePolars} {
+		if m := c.of(side, "", ""); m != nil && (best == nil || m.Wall < best.Wall) {
+			best = m
 		}
-		list = append(list, c)
+	}
+	return best
+}
+
+// Put is the bare SDK's.
+func (c *comparison) Put() *measurement { return c.of(sidePut, endpointStore, "") }
+
+// Ours are loadfleet's.
+func (c *comparison) Ours() []measurement {
+	var list []measurement
+	for _, m := range c.All {
+		if m.Side == sideLoadfleet {
+			list = append(list, m)
+		}
 	}
 	return list
 }
 
-// summary says for each number of cores how the peer compares over all formats.
-func (r *benchResult) summary() []string {
-	spans := map[int]*[3][]float64{}
-	var cores []int
-	for _, c := range r.comparisons() {
-		if c.Peer == nil {
-			continue
+func (r *benchResult) comparisons() []comparison {
+	var list []comparison
+	for _, m := range r.Medians {
+		i := slices.IndexFunc(list, func(c comparison) bool {
+			return c.Shape == m.Shape && c.Format == m.Format && c.Cores == m.Cores
+		})
+		if i < 0 {
+			i = len(list)
+			list = append(list, comparison{Shape: m.Shape, Format: m.Format, Cores: m.Cores})
 		}
-		span := spans[c.Cores]
-		if span == nil {
-			span = &[3][]float64{}
-			spans[c.Cores], cores = span, append(cores, c.Cores)
-		}
-		span[0] = append(span[0], c.Ours.Wall/c.Peer.Wall)
-		span[1] = append(span[1], c.Ours.CPU/c.Peer.CPU)
-		span[2] = append(span[2], float64(c.Ours.PeakRSS)/float64(c.Peer.PeakRSS))
-	}
-	var list []string
-	for _, n := range cores {
-		var of []any
-		for _, span := range spans[n] {
-			of = append(of, slices.Min(span), slices.Max(span))
-		}
-		list = append(list, fmt.Sprintf("cores %d: ", n)+
-			fmt.Sprintf("%.2f to %.2f times DuckDB's wall time, %.2f to %.2f times its CPU time, %.2f to %.2f times its memory", of...))
+		list[i].All = append(list[i].All, m)
 	}
 	return list
 }
@@ -193,33 +243,39 @@ func (r *benchResult) summary() []string {
 func (r *benchResult) writeReport(path string) error {
 	t, err := template.New("bench.md").Funcs(template.FuncMap{
 		"count": count, "size": size,
-		"s":    func(f float64) string { return fmt.Sprintf("%.2f", f) },
-		"mb":   func(n int64) string { return fmt.Sprintf("%.0f", float64(n)/1e6) },
-		"over": func(a, b float64) string { return fmt.Sprintf("%.2f", a/b) },
-		"f":    func(n int64) float64 { return float64(n) },
-		"rate": func(m measurement) string { return count(m.rowsPerSecond()) },
-		"mbs":  func(m measurement) string { return r.megabytesPerSecond(&m) },
+		"s":     func(f float64) string { return fmt.Sprintf("%.2f", f) },
+		"mb":    func(n int64) string { return fmt.Sprintf("%.0f", float64(n)/1e6) },
+		"ratio": func(a, b float64) string { return fmt.Sprintf("%.2f", a/b) },
+		"f":     func(n int64) float64 { return float64(n) },
+		"per":   func(n uint64, rows int64) string { return fmt.Sprintf("%.2f", float64(n)/float64(rows)) },
+		"rate":  func(n int64, s float64) string { return count(int64(float64(n) / s)) },
+		"speed": func(n int64, s float64) string { return fmt.Sprintf("%.0f", float64(n)/1e6/s) },
+		"job":   (*measurement).job,
+		"alone": (*measurement).alone,
 	}).Parse(benchTemplate)
 	if err != nil {
 		return err
 	}
-	loads := make([]float64, 0, len(r.Measurements))
-	runs := map[string]int{}
-	peer := ""
+	var loads []float64
+	runs := map[kind]int{}
+	most := 0
+	peers := map[string]string{}
 	for _, m := range r.Measurements {
 		loads = append(loads, m.LoadAverage)
-		runs[fmt.Sprint(m.Side, m.Format, m.Cores)]++
+		runs[m.kind]++
+		most = max(most, runs[m.kind])
 		if m.Version != "" {
-			peer = m.Version
+			peers[m.Side] = m.Version
 		}
 	}
-	most := 0
-	for _, n := range runs {
-		most = max(most, n)
+	var versions []string
+	for _, v := range peers {
+		versions = append(versions, v)
 	}
+	slices.Sort(versions)
 	var b bytes.Buffer
 	if err := t.Execute(&b, map[string]any{
-		"R": r, "Lines": r.comparisons(), "Summary": r.summary(), "Peer": peer, "Runs": most, "Rows": r.Medians[0].Rows, "Objects": r.Medians[0].Objects,
+		"R": r, "Lines": r.comparisons(), "Peers": strings.Join(versions, "; "), "Runs": most,
 		"LoadMin": slices.Min(loads), "LoadMedian": median(loads), "LoadMax": slices.Max(loads),
 		"Date": r.Started.Format(time.DateOnly), "Modules": r.Machine.modules(),
 	}); err != nil {
@@ -227,6 +283,9 @@ func (r *benchResult) writeReport(path string) error {
 	}
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
+
+// job are the stages by the clock.
+func (m *measurement) job() []stage { return m.Stages[:min(jobStages, len(m.Stages))] }
 
 // modules names the servers and the SDK with their versions.
 func (m *benchMachine) modules() string {

@@ -18,6 +18,7 @@ import (
 	"github.com/loadfleet/loadfleet/queue"
 	natsserver "github.com/loadfleet/loadfleet/queue/embedded"
 	s3server "github.com/loadfleet/loadfleet/storage/embedded"
+	"github.com/loadfleet/loadfleet/storage/quiet"
 	"github.com/loadfleet/loadfleet/worker"
 )
 
@@ -27,7 +28,7 @@ import (
 type node struct {
 	dir       string
 	nats      *natsserver.Server
-	s3        *s3server.Server
+	s3        s3Endpoint
 	queue     *queue.Queue
 	keyring   *destination.Keyring
 	accessKey string
@@ -39,6 +40,13 @@ type node struct {
 	errs chan error // the first of an actor that could not go on
 }
 
+// s3Endpoint is the node's S3 server: one that keeps objects, or the benchmark's
+// quiet one.
+type s3Endpoint interface {
+	Endpoint() string
+	Close() error
+}
+
 // nodeConfig says where a node lives and listens.
 type nodeConfig struct {
 	dir         string
@@ -48,6 +56,8 @@ type nodeConfig struct {
 	buckets     []string
 	lease       time.Duration
 	serversOnly bool
+	quiet       bool // an S3 endpoint that judges requests and keeps nothing
+	unsynced    bool // leave JetStream's syncs to its default, to measure what they cost
 	dispatcher  dispatcher.Config
 	worker      worker.Config
 }
@@ -79,14 +89,11 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 		return n, err
 	}
 	if n.nats, err = natsserver.Start(natsserver.Config{
-		Dir: filepath.Join(cfg.dir, "nats"), Port: cfg.natsPort, Token: n.token,
+		Dir: filepath.Join(cfg.dir, "nats"), Port: cfg.natsPort, Token: n.token, Unsynced: cfg.unsynced,
 	}, log.Named("nats")); err != nil {
 		return n, err
 	}
-	if n.s3, err = s3server.Start(ctx, s3server.Config{
-		Dir: cfg.s3Dir, Addr: cfg.s3Addr, Buckets: cfg.buckets,
-		AccessKey: n.accessKey, SecretKey: n.secretKey,
-	}); err != nil {
+	if err := n.startS3(ctx, cfg); err != nil {
 		return n, err
 	}
 	if n.queue, err = queue.Connect(ctx, queue.Config{
@@ -113,6 +120,26 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 		})
 	}
 	return n, nil
+}
+
+func (n *node) startS3(ctx context.Context, cfg nodeConfig) error {
+	if cfg.quiet {
+		e, err := quiet.Start(ctx, quiet.Config{Addr: cfg.s3Addr, AccessKey: n.accessKey, SecretKey: n.secretKey})
+		if err != nil {
+			return err
+		}
+		n.s3 = e
+		return nil
+	}
+	s, err := s3server.Start(ctx, s3server.Config{
+		Dir: cfg.s3Dir, Addr: cfg.s3Addr, Buckets: cfg.buckets,
+		AccessKey: n.accessKey, SecretKey: n.secretKey,
+	})
+	if err != nil {
+		return err
+	}
+	n.s3 = s
+	return nil
 }
 
 // close stops the parts in the reverse order; what is in work is given back.

@@ -30,6 +30,7 @@ type settings struct {
 	lease     time.Duration
 	output    string
 	logLevel  string
+	profile   string
 }
 
 func (s *settings) bind(f *pflag.FlagSet) {
@@ -43,6 +44,7 @@ func (s *settings) bind(f *pflag.FlagSet) {
 	f.DurationVar(&s.lease, "lease", time.Minute, "how long a load stays with a process that is not heard of; the same for the whole fleet")
 	f.StringVarP(&s.output, "output", "o", "human", "human or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&s.profile, "cpu-profile", "", "dispatcher and worker: write a CPU profile of their whole run to this file")
 }
 
 // resolve fills flags that were not given from the environment and checks all

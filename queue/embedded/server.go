@@ -34,6 +34,11 @@ type Config struct {
 	Token          string
 	User, Password string
 
+	// Unsynced leaves syncs to the server's own schedule of minutes: what it
+	// acknowledges is then lost with the machine's power. It is for measuring
+	// what the syncs cost, and for nothing else.
+	Unsynced bool
+
 	MaxStore  int64         // bytes that all streams may hold; 0 is what the disk has
 	StartWait time.Duration // how long a start may take, 30 s when zero: recovery of large streams takes a while
 }
@@ -79,7 +84,7 @@ func Start(cfg Config, log *zap.Logger) (*Server, error) {
 		JetStreamMaxStore: cfg.MaxStore,
 		// SyncInterval alone would leave up to two minutes of acknowledged
 		// messages in the page cache.
-		SyncAlways: true,
+		SyncAlways: !cfg.Unsynced,
 		MaxPayload: MaxPayload,
 		MaxPending: 64 << 20,
 		NoSigs:     true,
