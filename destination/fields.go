@@ -51,6 +51,7 @@ func fields() []field {
 		choiceField("empty_partition", []EmptyPartition{KeepEmpty, DeleteEmpty, EmptyFile}, func(s *Settings) *EmptyPartition { return &s.EmptyPartition }),
 		when(choiceField("partial_month", []PartialMonth{RejectPartial, ReplacePartial}, func(s *Settings) *PartialMonth { return &s.PartialMonth }), func(s *Settings) bool { return s.PartitionBy == ByMonth }),
 		switchField("manifest", func(s *Settings) *bool { return &s.Manifest }),
+		listField("manifest_forms", func(s *Settings) *[]string { return &s.ManifestForms }),
 		textField("bucket_owner", func(s *Settings) *string { return &s.BucketOwner }),
 		switchField("checksum", func(s *Settings) *bool { return &s.Checksum }),
 		wholeField("max_concurrency", 1, maxConcurrency, func(s *Settings) *int { return &s.MaxConcurrency }),

@@ -66,6 +66,9 @@ func (s *Settings) fill(given map[string]bool) {
 	if s.FileFormat == encoding.Avro && s.Avro.Compression == "" {
 		s.Avro.Compression = codecs(encoding.Avro)[0]
 	}
+	if s.Manifest && !given["manifest_forms"] {
+		s.ManifestForms = []string{string(ManifestJSON)}
+	}
 	if !given["acl"] {
 		s.ACL = NoACL
 		if s.foreignWriter() {

@@ -120,7 +120,7 @@ func TestParseEveryField(t *testing.T) {
 		Region: "eu-central-1", Bucket: "acme-data", Endpoint: "https://s3.example.com", PathStyle: true, Folder: "/loads/{{workspace_id}}",
 		FileFormat: encoding.Parquet, FileName: "{{filename}}{{account}}", PartitionBy: ByMonth, LoadByAccount: true, Encryption: SSEKMSCustomer,
 		EncryptionKey: "my-key", Workspaces: []string{"ws1", "ws2"}, Parquet: Codec{"zstd"}, ACL: BucketOwnerRead, UndatedRows: DateByLoad,
-		EmptyPartition: DeleteEmpty, PartialMonth: ReplacePartial, Manifest: true, BucketOwner: "someone", MaxConcurrency: 4, RateLimit: 2.5,
+		EmptyPartition: DeleteEmpty, PartialMonth: ReplacePartial, Manifest: true, ManifestForms: []string{"json"}, BucketOwner: "someone", MaxConcurrency: 4, RateLimit: 2.5,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
@@ -266,6 +266,10 @@ func TestParseRefuses(t *testing.T) {
 		{"empty partition", []string{"empty_partition: remove"}, []string{`empty_partition: "remove" is not one of its values (write one of keep, delete, empty_file)`}},
 		{"partial month", []string{"partition_by: month", "file_name: x", "partial_month: merge"}, []string{`partial_month: "merge" is not one of its values (write one of reject, replace)`}},
 		{"partial month by day", []string{"partial_month: replace"}, []string{"partial_month: goes with partition_by: month only (leave it out)"}},
+		{"forms of no manifest", []string{"manifest_forms: [json]"}, []string{`manifest_forms: says what manifests look like, and there are none (write manifest: on, or leave the field out)`}},
+		{"forms of manifests", []string{"manifest: on", "manifest_forms: [json, xml, json]"}, []string{
+			`manifest_forms: "xml" is not one of its values (write one of json, redshift, athena, success)`, `manifest_forms: "json" stands twice (leave one of them)`}},
+		{"no form of manifests", []string{"manifest: on", "manifest_forms: []"}, []string{`manifest_forms: is empty (name one form or more, or write manifest: off)`}},
 		{"manifest", []string{"manifest: yes please"}, []string{`manifest: "yes please" is not one of its values (write on or off)`}},
 		{"checksum", []string{"checksum: 1"}, []string{"checksum: is a number, not on or off (write on or off)"}},
 		{"bucket owner", []string{"bucket_owner: '12345'"}, []string{`bucket_owner: "12345" is not an account id (write the 12 digits of the account, in quotes)`}},

@@ -42,7 +42,8 @@ type Settings struct {
 	EmptyPartition EmptyPartition `json:"empty_partition"`
 	PartialMonth   PartialMonth   `json:"partial_month"` // what a month's file becomes when only some days come
 	Manifest       bool           `json:"manifest"`
-	BucketOwner    string         `json:"bucket_owner,omitempty"` // account id, sent as expected owner on every call
+	ManifestForms  []string       `json:"manifest_forms,omitempty"` // with manifest; see [ManifestForms]
+	BucketOwner    string         `json:"bucket_owner,omitempty"`   // account id, sent as expected owner on every call
 	Checksum       bool           `json:"checksum"`
 	MaxConcurrency int            `json:"max_concurrency,omitempty"` // requests at once, 0 = the fleet's default
 	RateLimit      float64        `json:"rate_limit,omitempty"`      // requests per second, 0 = none

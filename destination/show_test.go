@@ -32,6 +32,7 @@ acl: none
 undated_rows: reject
 empty_partition: keep
 manifest: "on"
+manifest_forms: ["json"]
 bucket_owner: "012345678901"
 checksum: "on"
 rate_limit: 2.5

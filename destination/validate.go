@@ -21,6 +21,7 @@ func (c *checker) judge() {
 	c.place()
 	c.templates()
 	c.encryption()
+	c.manifests()
 	c.inapplicable()
 }
 

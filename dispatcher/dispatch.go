@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -75,6 +76,9 @@ func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction) (counts messa
 		counts.Loads++
 		counts.Rows += part.rows
 	}
+	if err := d.sendManifests(ctx, out, p, e, ps, &counts); err != nil {
+		return counts, err
+	}
 	if err := out.Close(ctx); err != nil {
 		return counts, fmt.Errorf("dispatch: %w", err)
 	}
@@ -124,19 +128,8 @@ func (d *Dispatcher) send(ctx context.Context, out *queue.Dispatch, l *messages.
 
 // load describes a partition's load, without its rows.
 func (p *plan) load(e *extraction, part *partition) *messages.Load {
-	l := &messages.Load{
-		Version:   messages.Version,
-		ID:        messages.LoadID(e.Workspace, e.Extraction, p.Bucket, part.key),
-		Workspace: e.Workspace, Destination: e.commit.Destination, Extraction: e.Extraction,
-		Lane: e.commit.Lane, Generation: e.commit.Generation, Table: e.commit.Filename,
-		Bucket: p.Bucket, Key: part.key, File: p.File,
-		Part: messages.Partition{Account: part.account},
-		Rows: part.rows, Time: p.Time,
-	}
-	if l.Lane == "" {
-		l.Lane = messages.Fresh
-	}
-	l.Delete = part.gone
+	l := p.loadAt(e, part.key)
+	l.Part, l.Rows, l.Delete = messages.Partition{Account: part.account}, part.rows, part.gone
 	if part.spans {
 		l.Part.From, l.Part.To = day(part.from), day(part.to)
 		l.Part.DateColumn = e.commit.DateColumn
@@ -152,6 +145,17 @@ func (p *plan) load(e *extraction, part *partition) *messages.Load {
 
 func day(n int32) string {
 	return time.Unix(int64(n)*86400, 0).UTC().Format(time.DateOnly)
+}
+
+// loadAt describes the load that makes the object of a key.
+func (p *plan) loadAt(e *extraction, key string) *messages.Load {
+	return &messages.Load{
+		Version:   messages.Version,
+		ID:        messages.LoadID(e.Workspace, e.Extraction, p.Bucket, key),
+		Workspace: e.Workspace, Destination: e.commit.Destination, Extraction: e.Extraction,
+		Lane: cmp.Or(e.commit.Lane, messages.Fresh), Generation: e.commit.Generation, Table: e.commit.Filename,
+		Bucket: p.Bucket, Key: key, File: p.File, Time: p.Time,
+	}
 }
 
 // pack puts a partition's rows into the load, as its payload when they are

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
@@ -68,11 +70,19 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 			}}
 		}
 	}
+	accounts, err := d.knownAccounts(ctx, e, s)
+	if err != nil {
+		return nil, err
+	}
+	var manifests []messages.ManifestForm
+	for _, form := range s.ManifestForms {
+		manifests = append(manifests, messages.ManifestForm(form))
+	}
 	return &messages.PinnedPlan{
 		Version: messages.Version, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
 		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression},
 		By:   string(s.PartitionBy), Account: s.LoadByAccount, Undated: string(s.UndatedRows),
-		Empty: string(s.EmptyPartition), PartialMonth: string(s.PartialMonth),
+		Empty: string(s.EmptyPartition), PartialMonth: string(s.PartialMonth), Accounts: accounts, Manifests: manifests,
 		Schema: schema, Time: e.at.UTC(),
 	}, nil
 }
@@ -102,6 +112,33 @@ func (d *Dispatcher) settings(ctx context.Context, e *extraction) (*destination.
 		return nil, &heldError{destination: id, why: "waits for an operator's approval"}
 	}
 	return s, nil
+}
+
+// knownAccounts is the accounts of the table's objects on record, when the
+// extraction covers all accounts and says not which: theirs may have become
+// empty. They are pinned, since a later look could find others.
+func (d *Dispatcher) knownAccounts(ctx context.Context, e *extraction, s *destination.Settings) ([]string, error) {
+	covers := e.commit.Covers
+	if covers == nil || covers.Accounts != nil || !s.LoadByAccount || s.EmptyPartition == destination.KeepEmpty {
+		return nil, nil
+	}
+	known := map[string]bool{}
+	for o, err := range d.queue.Objects().All(ctx, s.ID) {
+		if err != nil {
+			return nil, fmt.Errorf("accounts of destination %s: %w", s.ID, err)
+		}
+		if o.Workspace == e.Workspace && o.Table == e.commit.Filename && o.Bucket == s.Bucket && o.Account != "" && o.Result != messages.Deleted {
+			known[o.Account] = true
+		}
+	}
+	if len(known) > messages.MaxCoveredAccounts {
+		return nil, &rejection{messages.Failure{
+			Reason:  messages.ReasonInvalidCommit,
+			Message: fmt.Sprintf("covers names no accounts, and the table has objects of %d: at most %d can be looked at for rows that are gone", len(known), messages.MaxCoveredAccounts),
+			Remedy:  "name the accounts in covers, with several extractions",
+		}}
+	}
+	return slices.Sorted(maps.Keys(known)), nil
 }
 
 // naming compiles the plan's templates.

@@ -172,6 +172,9 @@ func goldensV1(t *testing.T) map[string]golden {
 	shared.Part.Holds, shared.Part.Covers = setOf("a", "b"), AllAccounts
 	gone := *inline
 	gone.ID, gone.Key, gone.Delete, gone.Rows, gone.Inline = "0d0f2f0ff0d5a3ad9a415c2ac3cc0b0a", "acme/ads-2024-06-19.csv.gz", true, 0, nil
+	listing := gone
+	listing.ID, listing.Key, listing.Delete, listing.Part = "2f0ff0d5a3ad9a415c2ac3cc0b0a0d0f", "acme/_manifests/ads/_x-2024-06-20.json", false, Partition{}
+	listing.Manifest = &Manifest{Form: ManifestJSON, Loads: 2}
 	event := func(kind EventKind) *Event {
 		return &Event{Version: 1, Kind: kind, Time: at, Workspace: "acme", Extraction: "x-2024-06-20", Destination: "acme-lake", Table: "ads"}
 	}
@@ -220,6 +223,7 @@ func goldensV1(t *testing.T) map[string]golden {
 		"recommit.msg":          {value: commit, rest: wire{subject: RecommitSubject("acme", commit.Extraction, 42), header: Header{HeaderCommittedAt: {"2024-06-20T12:15:17.25Z"}}}},
 		"load-inline.msg":       {value: inline, rest: wire{body: []byte(goldenPayload)}},
 		"load-slices.msg":       {value: sliced},
+		"load-manifest.msg":     {value: &listing},
 		"load-delete.msg":       {value: &gone},
 		"load-shared.msg":       {value: &shared, rest: wire{body: []byte(goldenPayload)}},
 		"event-accepted.msg":    {value: event(EventAccepted)},

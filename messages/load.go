@@ -34,6 +34,9 @@ type Load struct {
 	// this generation or an older one, is to be removed.
 	Delete bool `json:"delete,omitempty"`
 
+	// Manifest makes the object a list of the extraction's other objects.
+	Manifest *Manifest `json:"manifest,omitempty"`
+
 	Rows   int64       `json:"rows"`
 	Inline *RowsRef    `json:"inline,omitempty"` // the rows are this message's payload
 	Slices []SliceRef  `json:"slices,omitempty"` // or stand in these runs of messages
@@ -199,6 +202,9 @@ func (l *Load) check() error {
 	if l.Time.IsZero() {
 		flaw("time", "missing")
 	}
+	if l.Manifest != nil {
+		l.Manifest.check(flaw)
+	}
 	l.checkRows(flaw)
 	return decoded("load", found)
 }
@@ -208,6 +214,10 @@ func (l *Load) checkRows(flaw func(field, format string, args ...any)) {
 		flaw("rows", "%d is below zero", l.Rows)
 	}
 	switch {
+	case l.Delete && l.Manifest != nil:
+		flaw("delete", "a manifest is not deleted")
+	case l.Manifest != nil && (l.Rows > 0 || l.Inline != nil || len(l.Slices) > 0):
+		flaw("manifest", "the load is to list the extraction's objects, and carries rows")
 	case l.Delete && (l.Rows > 0 || l.Inline != nil || len(l.Slices) > 0):
 		flaw("delete", "the load is to remove its object, and carries rows")
 	case l.Inline != nil && len(l.Slices) > 0:

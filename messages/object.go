@@ -28,6 +28,8 @@ type Object struct {
 	From    string `json:"from,omitempty"`
 	To      string `json:"to,omitempty"`
 	Account string `json:"account,omitempty"`
+	// Holds is the accounts of a file that several share; empty when nobody knows.
+	Holds AccountSet `json:"holds,omitempty"`
 
 	Generation int64     `json:"generation"`
 	Result     Result    `json:"result"` // loaded, unchanged or deleted
@@ -55,7 +57,7 @@ func NewObject(l *Load, o *Outcome) *Object {
 	}
 	return &Object{
 		Version: Version, Workspace: l.Workspace, Destination: l.Destination, Extraction: l.Extraction, Load: l.ID, Table: l.Table,
-		Bucket: l.Bucket, Key: l.Key, Format: string(l.File.Format), From: l.Part.From, To: l.Part.To, Account: l.Part.Account,
+		Bucket: l.Bucket, Key: l.Key, Format: l.Format(), From: l.Part.From, To: l.Part.To, Account: l.Part.Account, Holds: l.Part.Holds,
 		Generation: l.Generation, Result: o.Result, Rows: o.Rows, Bytes: o.Bytes, SHA256: o.SHA256, ETag: o.ETag, Time: o.Ended,
 	}
 }

@@ -22,8 +22,9 @@ type PinnedPlan struct {
 	Empty        string           `json:"empty_partition,omitempty"` // absent: keep
 	PartialMonth string           `json:"partial_month,omitempty"`   // absent: replace
 	Accounts     []string         `json:"accounts,omitempty"`        // whose partitions may have become empty, when the commit does not list them
-	Schema       *encoding.Schema `json:"schema,omitempty"`          // nil: there are no rows, and none was declared
-	Time         time.Time        `json:"time"`                      // "today" and the time of the load
+	Manifests    []ManifestForm   `json:"manifests,omitempty"`
+	Schema       *encoding.Schema `json:"schema,omitempty"` // nil: there are no rows, and none was declared
+	Time         time.Time        `json:"time"`             // "today" and the time of the load
 }
 
 // EncodePlan writes the plan as the JSON that is pinned.

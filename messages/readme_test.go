@@ -113,6 +113,7 @@ func TestOneListOfFields(t *testing.T) {
 		{"", LoadSchema, "", Load{}},
 		{"", LoadSchema, "file", FileSpec{}},
 		{"", LoadSchema, "partition", Partition{}},
+		{"", LoadSchema, "manifest", Manifest{}},
 		{"", LoadSchema, "rows", RowsRef{}},
 		{"", LoadSchema, "slice", SliceRef{}},
 		{"", LoadSchema, "replay", ReplayMark{}},
@@ -196,6 +197,7 @@ func TestEnumsOfTheSchemas(t *testing.T) {
 		{"kinds", EventSchema, quote(EventKinds())},
 		{"results", EventSchema, quote(Results())},
 		{"lanes", LoadSchema, quote(Lanes())},
+		{"forms of manifests", LoadSchema, quote(ManifestForms())},
 		{"stages", DeadLetterSchema, quote([]Stage{StageDispatch, StageLoad})},
 	} {
 		if !strings.Contains(compact(c.schema), `"enum":`+c.list) {

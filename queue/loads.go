@@ -154,7 +154,7 @@ func (d *LoadDelivery) DeadLetter(ctx context.Context, letter messages.DeadLette
 	}
 	if l := d.Load; l != nil {
 		letter.Workspace = l.Workspace
-		outcome.Bucket, outcome.Key, outcome.Format = l.Bucket, l.Key, string(l.File.Format)
+		outcome.Bucket, outcome.Key, outcome.Format = l.Bucket, l.Key, l.Format()
 		outcome.Rows, outcome.Generation = l.Rows, l.Generation
 	}
 	err := d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {

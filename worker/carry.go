@@ -47,7 +47,7 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	made.bytes, made.sha256 = file.size, hex.EncodeToString(sum[:])
 	began = time.Now()
 	result, stored, err := place(ctx, store.Store, l.Bucket, storage.Object{
-		Key: l.Key, ContentType: l.File.Format.ContentType(), Body: file, Size: file.size, SHA256: sum,
+		Key: l.Key, ContentType: l.ContentType(), Body: file, Size: file.size, SHA256: sum,
 		Meta: storage.Meta{
 			Load: l.ID, Extraction: l.Extraction, Generation: l.Generation, Rows: l.Rows, SHA256: made.sha256,
 		},
@@ -67,6 +67,9 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 // wrong with the rows or the plan does so every time.
 func (w *Worker) encode(ctx context.Context, d *queue.LoadDelivery, file *spool) error {
 	l := d.Load
+	if l.Manifest != nil {
+		return writeManifest(ctx, w.queue, l, file)
+	}
 	var out encoding.Writer
 	var rows int64
 	for part, err := range w.rows(ctx, d) {

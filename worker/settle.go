@@ -73,7 +73,7 @@ func (w *Worker) finish(ctx context.Context, d *queue.LoadDelivery, past queue.P
 	l := d.Load
 	fields := w.fields(d, past, made)
 	err := d.Done(ctx, messages.Outcome{
-		Load: l.ID, Result: made.result, Bucket: l.Bucket, Key: l.Key, Format: string(l.File.Format),
+		Load: l.ID, Result: made.result, Bucket: l.Bucket, Key: l.Key, Format: l.Format(),
 		Rows: l.Rows, Bytes: made.bytes, SHA256: made.sha256, ETag: made.etag, Generation: l.Generation,
 		Attempts: len(past.Attempts) + 1, Worker: w.cfg.Name, Started: started, Ended: time.Now().UTC(),
 	})
@@ -96,6 +96,9 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 	case hold:
 		past.Parked = time.Time{}
 		return hold, d.Postpone(ctx, spread(w.cfg.ParkDelay), past)
+	case await:
+		past.Parked = time.Time{}
+		return await, d.Postpone(ctx, spread(w.cfg.RetryDelay), past)
 	case park:
 		if past.Parked.IsZero() {
 			past.Parked = now

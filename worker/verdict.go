@@ -29,11 +29,12 @@ const (
 	reject                  // dead letter
 	park                    // the destination's trouble: again later; dead letter after the park limit
 	hold                    // an operator's wish: again later, without limit
+	await                   // other loads come first: again soon, without limit
 	release                 // our own stop, or the lease is lost
 )
 
 func (d decision) String() string {
-	return [...]string{"retry", "reject", "park", "hold", "release"}[d]
+	return [...]string{"retry", "reject", "park", "hold", "await", "release"}[d]
 }
 
 // rule is one line of the table: errors of a class, what they mean, and what
@@ -79,6 +80,7 @@ func rules() []rule {
 		{typed[*destination.KeyError], reject, messages.ReasonKey, ""},
 
 		// The destination as it is stored.
+		{oneOf(errWaiting), await, messages.ReasonExhausted, ""},
 		{oneOf(errPaused, errUnapproved), hold, dest, "resume or approve the destination"},
 		{oneOf(queue.ErrNotFound, errNotAdmitted), park, messages.ReasonUnknownDestination, ""},
 		{oneOf(destination.ErrUnknownKey, destination.ErrNoKey), park, dest, "this worker lacks the key that sealed the destination's secret: start it with the key, then replay"},

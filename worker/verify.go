@@ -220,7 +220,10 @@ func (v *verification) outcomes(ctx context.Context) (left []messages.Outcome, e
 			v.dead[o.Load] = o
 			continue
 		}
-		o.Bucket, o.Format, o.Worker = v.plan.Bucket, string(v.plan.File.Format), "" // as it is, held once
+		o.Bucket, o.Worker = v.plan.Bucket, "" // as it is, held once
+		if o.Format != messages.FormatManifest {
+			o.Format = string(v.plan.File.Format)
+		}
 		left = append(left, o)
 	}
 	return left, nil
@@ -236,7 +239,7 @@ func (v *verification) belongs(o *messages.Outcome) bool {
 		v.found(FindingOutcome, o, "load %s is not the one that makes this object", o.Load)
 	case o.Generation != v.commit.Generation:
 		v.found(FindingOutcome, o, "it is of generation %d, and the commit's is %d", o.Generation, v.commit.Generation)
-	case o.Format != string(v.plan.File.Format):
+	case o.Format != string(v.plan.File.Format) && (o.Format != messages.FormatManifest || len(v.plan.Manifests) == 0):
 		v.found(FindingOutcome, o, "it is a %s file, and the plan says %s", o.Format, v.plan.File.Format)
 	default:
 		return true
