@@ -7,14 +7,23 @@ import (
 	"fmt"
 	"io"
 	"iter"
-
-	"github.com/apache/arrow/go/v17/arrow/ipc"
 )
 
 // Piece is a part of a file that is a batch of its own.
 type Piece struct {
 	Body []byte // valid until the next piece is asked for
 	Rows int64
+
+	before int64   // rows of earlier pieces
+	lines  []int64 // of text: the line in the file at which each row begins
+}
+
+// Where says where a row of the piece, counted from 1, stands in its file.
+func (p Piece) Where(row int64) string {
+	if row >= 1 && row <= int64(len(p.lines)) {
+		return fmt.Sprintf("line %d", p.lines[row-1])
+	}
+	return fmt.Sprintf("row %d", p.before+max(row, 1))
 }
 
 // maxRecord bounds one line or CSV record that Cut takes.
@@ -22,8 +31,9 @@ const maxRecord = 64 << 20
 
 // Cut reads a file and yields pieces of about size bytes, each a batch that
 // decodes by itself: whole lines of NDJSON, whole records of CSV under the
-// file's header row, whole record batches of Arrow IPC. Rows are only counted,
-// not checked. The last pair holds the error, if there is one.
+// file's header row, records of an Arrow IPC stream. Rows are only counted, not
+// checked. How a file is cut depends on its content and size alone: cut again it
+// gives the same pieces. The last pair holds the error, if there is one.
 func Cut(r io.Reader, format InputFormat, size int) iter.Seq2[Piece, error] {
 	switch format {
 	case NDJSONInput:
@@ -31,7 +41,7 @@ func Cut(r io.Reader, format InputFormat, size int) iter.Seq2[Piece, error] {
 	case CSVInput:
 		return cutText(r, size, true)
 	case ArrowInput:
-		return cutArrow(r)
+		return cutStream(r, size)
 	}
 	return func(yield func(Piece, error) bool) {
 		yield(Piece{}, fmt.Errorf("cut: unknown input format %q", format))
@@ -42,12 +52,13 @@ func cutText(r io.Reader, size int, csv bool) iter.Seq2[Piece, error] {
 	return func(yield func(Piece, error) bool) {
 		in := bufio.NewReaderSize(r, 1<<20)
 		var header, body, record []byte
-		var rows int64
-		for n := 1; ; n++ {
+		piece := Piece{}
+		line := int64(1)
+		for {
 			var err error
 			record, err = readRecord(in, record[:0], csv)
 			if err != nil && !errors.Is(err, io.EOF) {
-				yield(Piece{}, fmt.Errorf("cut: record %d: %w", n, err))
+				yield(Piece{}, fmt.Errorf("cut: line %d: %w", line, err))
 				return
 			}
 			last := err != nil
@@ -58,13 +69,16 @@ func cutText(r io.Reader, size int, csv bool) iter.Seq2[Piece, error] {
 				body = append(body, header...)
 			default:
 				body = terminated(append(body, record...))
-				rows++
+				piece.lines = append(piece.lines, line)
 			}
-			if len(body) >= size && rows > 0 || last && rows > 0 {
-				if !yield(Piece{body, rows}, nil) {
+			line += int64(bytes.Count(record, []byte{'\n'}))
+			piece.Rows = int64(len(piece.lines))
+			if len(body) >= size && piece.Rows > 0 || last && piece.Rows > 0 {
+				piece.Body = body
+				if !yield(piece, nil) {
 					return
 				}
-				body, rows = append(body[:0], header...), 0
+				body, piece = append(body[:0], header...), Piece{before: piece.before + piece.Rows, lines: piece.lines[:0]}
 			}
 			if last {
 				return
@@ -100,30 +114,5 @@ func readRecord(in *bufio.Reader, b []byte, csv bool) ([]byte, error) {
 			return b, errors.New("the file ends inside a quoted field")
 		}
 		return b, err
-	}
-}
-
-func cutArrow(r io.Reader) iter.Seq2[Piece, error] {
-	return func(yield func(Piece, error) bool) {
-		in, err := ipc.NewReader(r)
-		if err != nil {
-			yield(Piece{}, fmt.Errorf("cut: %w", err))
-			return
-		}
-		defer in.Release()
-		for in.Next() {
-			var body bytes.Buffer
-			out := ipc.NewWriter(&body, ipc.WithSchema(in.Schema()))
-			if err := errors.Join(out.Write(in.Record()), out.Close()); err != nil {
-				yield(Piece{}, fmt.Errorf("cut: %w", err))
-				return
-			}
-			if !yield(Piece{body.Bytes(), in.Record().NumRows()}, nil) {
-				return
-			}
-		}
-		if err := in.Err(); err != nil && !errors.Is(err, io.EOF) {
-			yield(Piece{}, fmt.Errorf("cut: %w", err))
-		}
 	}
 }

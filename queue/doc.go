@@ -8,4 +8,13 @@
 // It does not promise that a message is delivered once: a delivery whose lease
 // was lost, or whose holder died, comes again. What a delivery does must bear
 // repetition.
+//
+// # For extractors
+//
+// An extractor in Go needs this package and [messages.Commit], nothing else of
+// this module: [Connect], then [Queue.OpenExtraction], then [Publisher.Add] (structs,
+// maps) or AddNDJSON, AddCSV, AddArrow, AddRecords, then [Publisher.Commit], and
+// [Publisher.Wait] for what became of it. The package's example is a whole
+// extractor. What the fields of a commit mean is in messages/README.md; so is
+// the contract for extractors in other languages.
 package queue

@@ -34,6 +34,7 @@ type Extraction struct {
 
 	mu        sync.Mutex
 	err       error // the first batch that could not be published
+	stood     int   // batches that stood there before
 	committed bool  // the commit stood there before
 }
 
@@ -81,13 +82,16 @@ func (e *Extraction) Append(ctx context.Context, b messages.Batch) error {
 		defer e.window.Release(weight)
 		if err == nil {
 			select {
-			case <-future.Ok():
+			case ack := <-future.Ok():
+				e.count(ack)
 				return
 			case err = <-future.Err():
 			}
 		}
 		if transient(err) {
-			_, err = e.q.publish(ctx, m)
+			var ack *jetstream.PubAck
+			ack, err = e.q.publish(ctx, m)
+			e.count(ack)
 		}
 		if err != nil {
 			e.mu.Lock()
@@ -100,6 +104,23 @@ func (e *Extraction) Append(ctx context.Context, b messages.Batch) error {
 
 // maxHeader is the room kept for a message's headers; the server takes 64 KB.
 const maxHeader = 64 << 10
+
+// count notes an acknowledgement that says that the batch stood there.
+func (e *Extraction) count(ack *jetstream.PubAck) {
+	if ack != nil && ack.Duplicate {
+		e.mu.Lock()
+		e.stood++
+		e.mu.Unlock()
+	}
+}
+
+// Stood is how many batches stood on the queue before, from an earlier try. One
+// whose acknowledgement was lost and was repeated counts too.
+func (e *Extraction) Stood() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stood
+}
 
 func (e *Extraction) failure() error {
 	e.mu.Lock()

@@ -47,7 +47,7 @@ const (
 	// could be dispatched again.
 	keepMarkers = keepCommits + 7*24*time.Hour
 
-	recallRows    = time.Hour
+	recallRows    = 24 * time.Hour // an extractor that died is started again within it
 	recallCommits = 24 * time.Hour
 	recall        = 10 * time.Minute
 )
