@@ -87,7 +87,7 @@ func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction) (counts messa
 
 // gather reads the whole extraction into its partitions.
 func (d *Dispatcher) gather(ctx context.Context, e *extraction, p *plan, ps *partitions) error {
-	located := locate{batches: e.commit.Batches, date: e.commit.DateColumn, account: e.commit.AccountColumn}
+	located := locate{batches: e.commit.Parts(), date: e.commit.DateColumn, account: e.commit.AccountColumn}
 	err := d.read(ctx, e, p, func(rows *encoding.Rows) error {
 		if err := ps.add(rows); err != nil {
 			return located.row(err)

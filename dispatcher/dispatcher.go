@@ -33,6 +33,7 @@ type Config struct {
 	HoldDelay    time.Duration // between looks at a destination that is held; default 30 s
 	Grace        time.Duration // given to extractions in work at a stop; default 20 s
 	MaxBatchSize int64         // unpacked bytes of one batch; default 1 GiB
+	Stage        Stage         // where staged extractions' files are; nil: they are refused
 }
 
 func (c Config) withDefaults() Config {

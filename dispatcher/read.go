@@ -1,13 +1,13 @@
 package dispatcher
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/loadfleet/loadfleet/encoding"
@@ -91,16 +91,20 @@ func (d *Dispatcher) read(ctx context.Context, e *extraction, p *plan, emit func
 		MaxRowBytes:    maxRowBytes,
 		Recycle:        true,
 	}
+	if len(e.commit.Files) > 0 {
+		opts.MaxBatchBytes = maxStagedBytes
+	}
 	if p.dateByLoad() {
 		opts.LenientColumn = e.commit.DateColumn
 	}
 	decoder := encoding.NewDecoder(p.Schema, opts, emit)
-	err := d.batches(ctx, e, func(b messages.Batch) error {
-		rows, err := decoder.Decode(b.Ordinal, b.Format, b.Compression, bytes.NewReader(b.Body))
+	parts := e.commit.Parts()
+	err := d.bodies(ctx, e, func(b messages.Batch, body io.Reader) error {
+		rows, err := decoder.Decode(b.Ordinal, b.Format, b.Compression, body)
 		if err != nil {
 			return err
 		}
-		if want := e.commit.Batches[b.Ordinal-1].Rows; rows != want {
+		if want := parts[b.Ordinal-1].Rows; rows != want {
 			return &ManifestError{Batch: b.Ordinal, Message: fmt.Sprintf(
 				"batch %d holds %d rows, and the commit says %d", b.Ordinal, rows, want), Counts: true}
 		}
@@ -116,8 +120,11 @@ func (d *Dispatcher) read(ctx context.Context, e *extraction, p *plan, emit func
 // to infer one from.
 func (d *Dispatcher) infer(ctx context.Context, e *extraction) (*encoding.Schema, error) {
 	in := encoding.NewInferrer()
-	err := d.batches(ctx, e, func(b messages.Batch) error {
-		return in.Observe(b.Ordinal, b.Format, b.Compression, bytes.NewReader(b.Body))
+	if len(e.commit.Files) > 0 {
+		in.Limit(maxStagedBytes)
+	}
+	err := d.bodies(ctx, e, func(b messages.Batch, body io.Reader) error {
+		return in.Observe(b.Ordinal, b.Format, b.Compression, body)
 	})
 	if err != nil {
 		return nil, err

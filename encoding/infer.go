@@ -60,6 +60,9 @@ func NewInferrer() *Inferrer {
 	return n
 }
 
+// Limit sets the unpacked size at which a batch is refused; 1 GiB without it.
+func (n *Inferrer) Limit(batchBytes int64) { n.opts.MaxBatchBytes = batchBytes }
+
 // Observe looks at one batch; its errors are those of [Decoder.Decode].
 func (n *Inferrer) Observe(batch int, format InputFormat, packing Compression, body io.Reader) error {
 	r, err := n.input.open(packing, body)

@@ -53,6 +53,9 @@ type Commit struct {
 
 	Rows    int64           `json:"rows"`
 	Batches []BatchManifest `json:"batches"` // in order of their ordinals
+
+	// Files stand for batches when the rows were staged; Batches is then empty.
+	Files []StagedFile `json:"files,omitempty"`
 }
 
 // BatchManifest is what a commit says of one batch.

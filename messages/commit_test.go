@@ -93,6 +93,11 @@ type spoilt struct {
 	says   string // stands in the error's text
 }
 
+// stagedFile is a file of two rows as a commit lists it.
+func stagedFile(name string) map[string]any {
+	return map[string]any{"name": name, "rows": 2, "bytes": 20, "sha256": strings.Repeat("a", 64), "format": "ndjson"}
+}
+
 func spoiltCommits() []spoilt {
 	return []spoilt{
 		{"missing version", func(m map[string]any) { delete(m, "version") }, []string{"version"}, ReasonInvalidCommit, "version: missing (write 1)"},
@@ -125,6 +130,29 @@ func spoiltCommits() []spoilt {
 			map[string]any{"name": "day", "type": "dat"}, map[string]any{"type": "date"}, "spend",
 			map[string]any{"name": "day", "type": "date", "nullable": true},
 		}), []string{"schema[0].type", "schema[1].name", "schema[2]", "schema[3].nullable", "schema[3].name"}, ReasonInvalidCommit, `column "day" stands twice, in schema[0] too`},
+		{"both batches and files", set("files", []any{stagedFile("a")}), []string{"files"}, ReasonInvalidCommit, "both batches and staged files"},
+		{"files that do not add up", func(m map[string]any) {
+			m["batches"], m["rows"], m["files"] = []any{}, 3, []any{stagedFile("a"), stagedFile("b/c=d.csv")}
+		}, []string{"rows"}, ReasonCount, "3, but the files add up to 4"},
+		{"files that cannot be", func(m map[string]any) {
+			m["batches"], m["rows"] = []any{}, 18
+			var files []any
+			for _, name := range []string{"", "/a", "../a", "a/../b", "a//b", "a/", ".a", "a\\b", "ü"} {
+				files = append(files, stagedFile(name))
+			}
+			m["files"] = files
+		}, []string{"files[0].name", "files[1].name", "files[2].name", "files[3].name", "files[4].name", "files[5].name", "files[6].name", "files[7].name", "files[8].name"},
+			ReasonInvalidCommit, `"../a" cannot be the name`},
+		{"a file with everything wrong", func(m map[string]any) {
+			f := map[string]any{"name": "a", "rows": -1, "bytes": -1, "sha256": "x", "format": "parquet", "compression": "bzip2"}
+			m["batches"], m["files"] = []any{}, []any{f}
+		}, []string{"files[0].bytes", "files[0].format", "files[0].compression", "files[0].rows", "files[0].sha256"}, ReasonInvalidCommit, "write ndjson, csv or arrow"},
+		{"a file without anything", func(m map[string]any) {
+			m["batches"], m["files"] = []any{}, []any{map[string]any{"path": "a"}}
+		}, []string{"files[0].path", "files[0].name", "files[0].rows", "files[0].bytes", "files[0].sha256", "files[0].format"}, ReasonInvalidCommit, "unknown field"},
+		{"a file twice", func(m map[string]any) {
+			m["batches"], m["rows"], m["files"] = []any{}, 4, []any{stagedFile("a"), stagedFile("a")}
+		}, []string{"files[1].name"}, ReasonInvalidCommit, "in files[0] too"},
 		{"covers nothing", set("covers", map[string]any{}), []string{"covers"}, ReasonInvalidCommit, "neither days nor accounts"},
 		{"covers as text", set("covers", "2024-06"), []string{"covers"}, ReasonInvalidCommit, "a string where an object belongs"},
 		{"covers without an end", set("covers", map[string]any{"from": "2024-06-01"}), []string{"covers.to"}, ReasonInvalidCommit, "from stands without it"},

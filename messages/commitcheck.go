@@ -16,7 +16,7 @@ var (
 		"version", "extraction", "workspace_id", "workspace_title", "destination",
 		"data_source", "data_table_title", "report_type", "filename",
 		"schema", "unknown_columns", "date_column", "account_column", "covers",
-		"generation", "lane", "rows", "batches",
+		"generation", "lane", "rows", "batches", "files",
 	}
 	columnFields   = []string{"name", "type"}
 	manifestFields = []string{"rows", "sha256"}
@@ -99,6 +99,7 @@ func readCommit(body []byte, found *mistakes) (c Commit, tooNew bool) {
 	if o.need("batches", remedyBatches) {
 		c.Batches = readManifests(&o)
 	}
+	c.Files = readFiles(&o)
 	return c, false
 }
 
@@ -205,6 +206,7 @@ func (c *Commit) check(found *mistakes) {
 	}
 	c.checkColumns(flaw)
 	c.checkCovers(flaw)
+	c.checkFiles(flaw)
 	c.checkCounts(found, flaw)
 }
 
@@ -253,19 +255,27 @@ func (c *Commit) checkCounts(found *mistakes, flaw flawFunc) {
 		flaw("batches", "publish larger batches: 1 to 4 MB each", "%d batches: at most %d are taken", len(c.Batches), MaxBatches)
 		return
 	}
+	list, one := "batches", "batch"
+	if len(c.Files) > 0 {
+		list, one = "files", "file"
+	}
 	var sum int64
-	countable := !found.about("rows") && !found.about("batches")
-	for i, b := range c.Batches {
-		field := "batches[" + strconv.Itoa(i) + "]"
+	countable := !found.about("rows") && !found.about(list)
+	for i, b := range c.Parts() {
+		field := list + "[" + strconv.Itoa(i) + "]"
 		if b.Rows < 0 {
-			flaw(field+".rows", remedyBatchRows, "batch %d: %d is below zero", i+1, b.Rows)
+			flaw(field+".rows", "write how many rows the "+one+" holds", "%s %d: %d is below zero", one, i+1, b.Rows)
 		}
 		if !validSHA256(b.SHA256) && !found.about(field) {
-			flaw(field+".sha256", remedySHA256, "batch %d: %q is not a SHA-256", i+1, clip(b.SHA256, 80))
+			remedy := remedySHA256
+			if list == "files" {
+				remedy = remedyStagedSum
+			}
+			flaw(field+".sha256", remedy, "%s %d: %q is not a SHA-256", one, i+1, clip(b.SHA256, 80))
 		}
 		countable = countable && b.Rows >= 0 && !found.about(field+".rows") && !found.about(field)
 		if countable && b.Rows > math.MaxInt64-sum {
-			found.as(ReasonCount, "batches", remedyBatchRows, "the batches' rows add up to more than 64 bits hold")
+			found.as(ReasonCount, list, "write how many rows each "+one+" holds", "the rows of all %s add up to more than 64 bits hold", list)
 			return
 		}
 		if countable {
@@ -273,7 +283,7 @@ func (c *Commit) checkCounts(found *mistakes, flaw flawFunc) {
 		}
 	}
 	if countable && sum != c.Rows {
-		found.as(ReasonCount, "rows", "make rows the sum of the batches' rows", "%d, but the batches add up to %d", c.Rows, sum)
+		found.as(ReasonCount, "rows", "make rows the sum of the "+list+"' rows", "%d, but the %s add up to %d", c.Rows, list, sum)
 	}
 }
 

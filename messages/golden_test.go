@@ -208,6 +208,12 @@ func goldensV1(t *testing.T) map[string]golden {
 	if err != nil {
 		t.Fatal(err)
 	}
+	staged := commit
+	staged.Extraction, staged.Batches, staged.Rows = "x-2024-06-22", []BatchManifest{}, 7
+	staged.Files = []StagedFile{
+		{Name: "x-2024-06-22/1.ndjson.zst", Rows: 3, Bytes: 1 << 33, SHA256: strings.Repeat("0f", 32), Format: encoding.NDJSONInput, Compression: encoding.Zstd},
+		{Name: "date=2024-06-22/2.csv", Rows: 4, Bytes: 20, SHA256: strings.Repeat("a0", 32), Format: encoding.CSVInput},
+	}
 	batch := func(n int, rows int64, f encoding.InputFormat, c encoding.Compression, body string) golden {
 		return golden{value: Batch{Workspace: "acme", Extraction: "x-2024-06-20", Ordinal: n, Rows: rows, Format: f, Compression: c, Body: []byte(body)}}
 	}
@@ -220,6 +226,7 @@ func goldensV1(t *testing.T) map[string]golden {
 		"commit.msg":            {value: commit},
 		"commit-smallest.msg":   {value: smallest},
 		"commit-covers.msg":     {value: restating},
+		"commit-staged.msg":     {value: staged},
 		"recommit.msg":          {value: commit, rest: wire{subject: RecommitSubject("acme", commit.Extraction, 42), header: Header{HeaderCommittedAt: {"2024-06-20T12:15:17.25Z"}}}},
 		"load-inline.msg":       {value: inline, rest: wire{body: []byte(goldenPayload)}},
 		"load-slices.msg":       {value: sliced},

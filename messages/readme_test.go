@@ -101,6 +101,7 @@ func TestOneListOfFields(t *testing.T) {
 			Name string `json:"name"`
 			Type string `json:"type"`
 		}{}},
+		{"fields: commit file", CommitSchema, "file", StagedFile{}},
 		{"fields: commit covers", CommitSchema, "covers", Covers{}},
 		{"fields: commit batch", CommitSchema, "batch", BatchManifest{}},
 		{"fields: event", EventSchema, "", Event{}},

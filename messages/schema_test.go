@@ -93,6 +93,7 @@ func TestCommitSchemaAgreesWithParseCommit(t *testing.T) {
 		"account column of a wrong type": true, "one column for both": true,
 		"covers no day": true, "covers backwards": true, "covers for ever": true,
 		"covers days without a date column": true, "covers accounts without a column": true,
+		"both batches and files": true, "files that do not add up": true, "a file twice": true,
 		"rows do not add up": true, "batches beyond 64 bits": true,
 	}
 	schema := compile(t, CommitSchema)

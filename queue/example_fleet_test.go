@@ -34,7 +34,15 @@ type runningFleet struct {
 	stop func()
 }
 
-var exampleFleet = sync.OnceValues(startExampleFleet)
+// exampleFleet starts the fleet with the first example that asks for it.
+var exampleFleet = sync.OnceValues(func() (*runningFleet, error) {
+	f, err := startExampleFleet()
+	stopExampleFleet = f.stop
+	return f, err
+})
+
+// stopExampleFleet ends the fleet, when an example has started it.
+var stopExampleFleet = func() {}
 
 func startExampleFleet() (f *runningFleet, err error) {
 	ctx, cancel := context.WithCancel(context.Background())

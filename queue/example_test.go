@@ -16,9 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if f, err := exampleFleet(); err == nil {
-		f.stop()
-	}
+	stopExampleFleet()
 	os.Exit(code)
 }
 

@@ -142,18 +142,32 @@ func (e *Extraction) Commit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("commit extraction %s: %w", e.commit.Extraction, err)
 	}
-	m := &nats.Msg{Subject: messages.CommitSubject(e.commit.WorkspaceID, e.commit.Extraction), Header: nats.Header{}, Data: body}
-	m.Header.Set(messages.HeaderMsgID, messages.CommitMsgID(e.commit.WorkspaceID, e.commit.Extraction, body))
-	ack, err := e.q.publish(ctx, m)
+	e.committed, err = e.q.publishCommit(ctx, e.commit, body)
+	return err
+}
+
+// PublishCommit commits an extraction whose files are staged, or whose batches
+// were published otherwise. It reports whether a commit stood there before: then
+// that one counts.
+func (q *Queue) PublishCommit(ctx context.Context, commit messages.Commit) (before bool, err error) {
+	body, err := commit.Encode()
+	if err != nil {
+		return false, fmt.Errorf("commit extraction %s: %w", commit.Extraction, err)
+	}
+	return q.publishCommit(ctx, commit, body)
+}
+
+func (q *Queue) publishCommit(ctx context.Context, commit messages.Commit, body []byte) (before bool, err error) {
+	m := &nats.Msg{Subject: messages.CommitSubject(commit.WorkspaceID, commit.Extraction), Header: nats.Header{}, Data: body}
+	m.Header.Set(messages.HeaderMsgID, messages.CommitMsgID(commit.WorkspaceID, commit.Extraction, body))
+	ack, err := q.publish(ctx, m)
 	switch {
 	case taken(err):
-		e.committed = true
+		return true, nil
 	case err != nil:
-		return fmt.Errorf("commit extraction %s: %w", e.commit.Extraction, err)
-	default:
-		e.committed = ack.Duplicate
+		return false, fmt.Errorf("commit extraction %s: %w", commit.Extraction, err)
 	}
-	return nil
+	return ack.Duplicate, nil
 }
 
 // Committed reports, after Commit, whether a commit of this extraction stood

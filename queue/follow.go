@@ -91,8 +91,10 @@ func (f *follower) run(ctx context.Context, yield func(messages.Event) bool) err
 				return err
 			}
 			for i, e := range stored {
-				// A replayed extraction goes on after it has failed.
-				if stopped, ended := f.tell(e, yield); stopped || ended && i == len(stored)-1 {
+				if i < len(stored)-1 && e.Kind == messages.EventFailed {
+					continue // it was replayed since, and goes on
+				}
+				if stopped, ended := f.tell(e, yield); stopped || ended {
 					return nil
 				}
 			}

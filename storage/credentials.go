@@ -21,6 +21,10 @@ const (
 	optionSharedAccount = "shared_account"
 	optionCanonicalID   = "canonical_id"
 	optionRoleChain     = "role_chain"
+
+	// optionOwn signs with what the process itself has: for the fleet's own
+	// stage, never for a customer's bucket.
+	optionOwn = "own"
 )
 
 const (
@@ -97,6 +101,12 @@ func newCredentialChain(a Access, cfg Config, base aws.Config, client *http.Clie
 			return nil, fmt.Errorf("%w: %s needs an access key id and a secret access key", ErrCredentials, a.ConnectionOption)
 		}
 		return &credentialChain{last: credentials.NewStaticCredentialsProvider(a.AccessKeyID, a.SecretAccessKey, "")}, nil
+	case optionOwn:
+		chain := &credentialChain{last: link{base.Credentials, "find own credentials", "", true}}
+		if cache, ok := base.Credentials.(*aws.CredentialsCache); ok {
+			chain.caches = append(chain.caches, cache)
+		}
+		return chain, nil
 	case optionRoleChain:
 		if a.AssumeRoleARN == "" {
 			return nil, fmt.Errorf("%w: %s needs the ARN of a role", ErrCredentials, a.ConnectionOption)

@@ -118,7 +118,10 @@ type Store struct {
 // first call.
 func Open(ctx context.Context, a Access, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults(a)
-	a.Region = cmp.Or(a.Region, "us-east-1")
+	own := a.ConnectionOption == optionOwn
+	if !own {
+		a.Region = cmp.Or(a.Region, "us-east-1")
+	}
 	asked, err := askedEncryption(a)
 	if err != nil {
 		return nil, &Error{Op: "open", Err: err}
@@ -126,6 +129,12 @@ func Open(ctx context.Context, a Access, cfg Config) (*Store, error) {
 	base, transport, err := loadProcess(ctx, a, cfg)
 	if err != nil {
 		return nil, &Error{Op: "open", Err: fmt.Errorf("%w: %w", ErrCredentials, err)}
+	}
+	if own {
+		a.Region = cmp.Or(a.Region, base.Region, "us-east-1")
+		if base.BaseEndpoint != nil && a.Endpoint == "" {
+			a.Endpoint, a.PathStyle = *base.BaseEndpoint, true
+		}
 	}
 	observer := &observer{next: transport}
 	client := &http.Client{Transport: observer, CheckRedirect: followSameMethod}
@@ -181,8 +190,11 @@ func loadProcess(ctx context.Context, a Access, cfg Config) (aws.Config, *http.T
 			t.TLSHandshakeTimeout = cfg.ConnectTimeout
 			t.ResponseHeaderTimeout = cfg.ReplyTimeout
 		})
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(builder), config.WithRegion(a.Region)}
-	if a.ConnectionOption != optionRoleChain {
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(builder)}
+	if a.Region != "" {
+		options = append(options, config.WithRegion(a.Region))
+	}
+	if a.ConnectionOption != optionRoleChain && a.ConnectionOption != optionOwn {
 		options = append(options,
 			config.WithSharedConfigFiles([]string{}), config.WithSharedCredentialsFiles([]string{}),
 			config.WithCredentialsProvider(aws.AnonymousCredentials{}))
