@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -302,22 +301,20 @@ func (b *bench) prepare(of shape, path string) error {
 		s.DateColumn, s.AccountColumn = adrows.DateColumn, adrows.AccountColumn
 		return s.generate(of, path)
 	}
-	var pub publication
-	closeFile, err := pub.open(b.file, "", nil)
+	in, err := openInput(b.file, "", nil, nil)
 	if err != nil {
 		return err
 	}
-	s.Path, s.Format = path, pub.format
+	if in.random {
+		return errors.Join(fmt.Errorf("%s: give ndjson, csv or an Arrow stream", b.file), in.end())
+	}
+	s.Path, s.Format = path, in.format()
 	if b.schema != "" {
 		if s.Schema, err = readSchema(b.schema); err != nil {
-			return errors.Join(err, closeFile())
+			return errors.Join(err, in.end())
 		}
 	}
-	var text io.ReadCloser
-	if text, err = encoding.Unpack(pub.read, pub.packed); err != nil {
-		return errors.Join(err, closeFile())
-	}
-	return errors.Join(s.pack(text, path+".packed"), text.Close(), closeFile())
+	return errors.Join(s.pack(in.text, path+".packed"), in.end())
 }
 
 // options is what was asked for, as flags, for whoever repeats it.

@@ -53,7 +53,7 @@ func (s *source) pack(text io.Reader, path string) (err error) {
 	cpu := cpuSeconds()
 	counted := &countingReader{r: text}
 	var packer encoding.Packer
-	for piece, err := range encoding.Cut(counted, s.Format, pieceBytes) {
+	for piece, err := range encoding.Cut(counted, s.Format, queue.BatchBytes) {
 		if err != nil {
 			return err
 		}

@@ -168,27 +168,33 @@ func (d *demonstration) publish(ctx context.Context, s *destination.Settings) er
 		return err
 	}
 	started := time.Now()
-	pub := publication{
-		commit: messages.Commit{
-			Extraction: s.ID + "-" + started.UTC().Format("20060102T150405"), Destination: s.ID,
-			WorkspaceID: "ws1", WorkspaceTitle: "main_group", DataSource: "ad_platform", DataTableTitle: "Ads daily",
-			ReportType: "ads", Filename: "ads", Schema: &schema, DateColumn: "date", AccountColumn: "account_id",
-			Generation: testdata.Generation,
-		},
-		format: encoding.NDJSONInput, read: testdata.Ads(),
+	commit := messages.Commit{
+		Extraction: s.ID + "-" + started.UTC().Format("20060102T150405"), Destination: s.ID,
+		WorkspaceID: "ws1", WorkspaceTitle: "main_group", DataSource: "ad_platform", DataTableTitle: "Ads daily",
+		ReportType: "ads", Filename: "ads", Schema: &schema, DateColumn: "date", AccountColumn: "account_id",
+		Generation: testdata.Generation,
 	}
-	if _, err := d.send(ctx, d.node.queue, &pub); err != nil {
+	out, err := d.node.queue.OpenExtraction(ctx, commit)
+	if err != nil {
+		return err
+	}
+	bar := d.bar(0, "publish "+s.ID)
+	rows := counted{testdata.Ads(), func(n int) { _ = bar.Add(n) }} // a bar that cannot be drawn stops nothing
+	if err := errors.Join(out.AddNDJSON(ctx, rows), bar.Finish()); err != nil {
+		return err
+	}
+	if err := out.Commit(ctx); err != nil {
 		return err
 	}
 	published := time.Now()
-	e, err := follow(ctx, d.node.queue, "ws1", pub.commit.Extraction, d.progress())
+	e, err := follow(ctx, d.node.queue, "ws1", commit.Extraction, d.progress())
 	if err != nil {
 		return err
 	}
 	if e.failure != nil {
 		return &codedError{exitBad, fmt.Errorf("%s: %s", e.failure.Reason, e.failure.Message)}
 	}
-	a, err := accountFor(ctx, d.node.queue, "ws1", pub.commit.Extraction)
+	a, err := accountFor(ctx, d.node.queue, "ws1", commit.Extraction)
 	if err != nil {
 		return err
 	}
@@ -196,7 +202,7 @@ func (d *demonstration) publish(ctx context.Context, s *destination.Settings) er
 		return &codedError{exitBad, fmt.Errorf("%d loads were dead-lettered", n)}
 	}
 	d.shown = append(d.shown, shown{
-		settings: s, extraction: pub.commit.Extraction, account: a,
+		settings: s, extraction: commit.Extraction, account: a,
 		publish: published.Sub(started), dispatch: e.dispatched.Sub(published), load: e.ended.Sub(e.dispatched),
 	})
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -208,14 +209,29 @@ type ending struct {
 	ended      time.Time
 }
 
+// listening is a way to hear an extraction's events: as an operator, with those that
+// are stored, or as an extractor.
+type listening func(ctx context.Context, workspace, id string) iter.Seq2[messages.Event, error]
+
+// asOperator hears the stored events and those to come.
+func asOperator(q *queue.Queue) listening {
+	return func(ctx context.Context, workspace, id string) iter.Seq2[messages.Event, error] {
+		return q.Events(ctx, workspace, id, true)
+	}
+}
+
 // follow hears an extraction's events until every load has ended or it failed.
 func follow(ctx context.Context, q *queue.Queue, workspace, id string, progress func(done, of int64)) (*ending, error) {
+	return followEvents(ctx, asOperator(q), workspace, id, progress)
+}
+
+func followEvents(ctx context.Context, hear listening, workspace, id string, progress func(done, of int64)) (*ending, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	e := &ending{results: map[messages.Result]int64{}}
 	last := map[string]messages.Result{}
-	planned := false
-	for event, err := range q.Events(ctx, workspace, id, true) {
+	planned, over := false, false
+	for event, err := range hear(ctx, workspace, id) {
 		if err != nil {
 			return nil, err
 		}
@@ -225,6 +241,8 @@ func follow(ctx context.Context, q *queue.Queue, workspace, id string, progress 
 			return e, nil
 		case messages.EventDispatched:
 			e.plan, e.dispatched, planned = *event.Plan, event.Time, true
+		case messages.EventCompleted:
+			over = true
 		case messages.EventOutcome:
 			last[event.Outcome.Load] = event.Outcome.Result
 			if event.Outcome.Ended.After(e.ended) {
@@ -232,23 +250,30 @@ func follow(ctx context.Context, q *queue.Queue, workspace, id string, progress 
 			}
 		}
 		progress(int64(len(last)), e.plan.Loads)
-		if planned && int64(len(last)) >= e.plan.Loads {
-			for _, r := range last {
-				e.results[r]++
-			}
-			return e, nil
+		if over = over || planned && int64(len(last)) >= e.plan.Loads; over {
+			break
 		}
 	}
-	return nil, context.Cause(ctx)
+	if !over {
+		return nil, context.Cause(ctx)
+	}
+	for _, r := range last {
+		e.results[r]++
+	}
+	return e, nil
 }
 
 // await follows an extraction with a progress bar and ends with what became of it.
 func (p *program) await(ctx context.Context, q *queue.Queue, workspace, id string) error {
+	return p.awaitEvents(ctx, asOperator(q), workspace, id)
+}
+
+func (p *program) awaitEvents(ctx context.Context, hear listening, workspace, id string) error {
 	bar := progressbar.NewOptions64(-1,
 		progressbar.OptionSetDescription("load "+id), progressbar.OptionSetWriter(p.err),
 		progressbar.OptionSetVisibility(p.terminal()), progressbar.OptionShowCount(),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-	e, err := follow(ctx, q, workspace, id, func(done, of int64) {
+	e, err := followEvents(ctx, hear, workspace, id, func(done, of int64) {
 		if of > 0 {
 			bar.ChangeMax64(of)
 		}

@@ -30,6 +30,8 @@ type node struct {
 	nats      *natsserver.Server
 	s3        s3Endpoint
 	queue     *queue.Queue
+	stage     staging
+	stageURL  string
 	keyring   *destination.Keyring
 	accessKey string
 	secretKey string
@@ -56,8 +58,9 @@ type nodeConfig struct {
 	buckets     []string
 	lease       time.Duration
 	serversOnly bool
-	quiet       bool // an S3 endpoint that judges requests and keeps nothing
-	unsynced    bool // leave JetStream's syncs to its default, to measure what they cost
+	stageURL    string // "": a folder of dir
+	quiet       bool   // an S3 endpoint that judges requests and keeps nothing
+	unsynced    bool   // leave JetStream's syncs to its default, to measure what they cost
 	dispatcher  dispatcher.Config
 	worker      worker.Config
 }
@@ -104,9 +107,17 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 	if err := n.queue.Provision(ctx); err != nil {
 		return n, err
 	}
+	if cfg.stageURL == "" {
+		cfg.stageURL = filepath.Join(cfg.dir, "stage")
+	}
+	n.stageURL = cfg.stageURL
 	if cfg.serversOnly {
 		return n, nil
 	}
+	if n.stage, err = openStage(ctx, cfg.stageURL, n.queue); err != nil {
+		return n, err
+	}
+	cfg.dispatcher.Stage = n.stage
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
 	for _, actor := range []func(context.Context) error{
@@ -148,6 +159,9 @@ func (n *node) close() error {
 	if n.stop != nil {
 		n.stop()
 		n.done.Wait()
+	}
+	if n.stage != nil {
+		errs = append(errs, n.stage.close())
 	}
 	if n.queue != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -218,10 +232,11 @@ func (n *node) writeEnv() (string, error) {
 	path := filepath.Join(n.dir, envFile)
 	text := fmt.Sprintf(`export LOADFLEET_NATS_URL='%s'
 export LOADFLEET_SEAL_KEY='file:%s'
+export LOADFLEET_STAGE_URL='%s'
 export AWS_ENDPOINT_URL='%s'
 export AWS_ACCESS_KEY_ID='%s'
 export AWS_SECRET_ACCESS_KEY='%s'
 export AWS_DEFAULT_REGION='us-east-1'
-`, n.natsURL(), filepath.Join(n.dir, sealKeyFile), n.s3.Endpoint(), n.accessKey, n.secretKey)
+`, n.natsURL(), filepath.Join(n.dir, sealKeyFile), n.stageURL, n.s3.Endpoint(), n.accessKey, n.secretKey)
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }

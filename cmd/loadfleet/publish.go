@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,79 +17,58 @@ import (
 	"github.com/loadfleet/loadfleet/queue"
 )
 
-// pieceBytes is how much text becomes one batch: about 1 MB packed, the size
-// at which JetStream's synchronous storage costs least a byte.
-const pieceBytes = 4 << 20
-
-// publication is one file to be published as one extraction.
-type publication struct {
-	commit messages.Commit
-	format encoding.InputFormat
-	packed encoding.Compression // of the file
-	read   io.Reader
-	size   int64 // of the file as it lies, 0 when unknown
-}
-
 func (p *program) publish() *cobra.Command {
-	var pub publication
-	var schema, format string
+	pub := publication{check: true}
+	var schema, stageURL string
 	var wait bool
 	c := &cobra.Command{
-		Use:   "publish FILE",
-		Short: "Publish a file as an extraction",
-		Long: `Publish reads a file of rows (NDJSON, CSV with a header row, or an Arrow IPC
-stream; plain, gzip or zstd; - for standard input), publishes it in batches and
-commits it as one extraction. With --wait it stays until every load has ended.`,
+		Use:   "publish FILE...",
+		Short: "Publish files of rows as an extraction",
+		Long: `Publish reads files of rows, publishes them in batches and commits them as one
+extraction. A FILE is NDJSON, CSV with a header row, Arrow (stream or file) or
+Parquet, plain or packed with gzip or zstd, told by its name or its content; a
+pattern in quotes; a directory with all such files in it; or - for standard
+input. Rows are looked at before they are committed: what is wrong is named by
+file and line, and then nothing is loaded.
+
+With --wait it stays until every load has ended, and ends with 4 when one of
+them, or the extraction, failed. Stopped or killed before the commit it goes on
+when it is started again with the same --extraction and files: what is on the
+queue is recognised. With --stage the files are put into the fleet's stage, as
+they lie, and the commit names them: for extractions of many gigabytes.`,
 		Example: `  loadfleet publish --destination acme --table ads --date-column date rows.ndjson
-  loadfleet publish --destination acme --table ads --schema ads.schema.json --wait rows.csv.gz`,
-		Args: cobra.ExactArgs(1),
+  loadfleet publish --destination acme --table ads --schema ads.schema.json --wait 'export/*.csv.gz'
+  my-extractor | loadfleet publish --destination acme --table ads --format csv -`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			closeFile, err := pub.open(args[0], format, p.in)
-			if err != nil {
+			if pub.files, err = findInputs(args); err != nil {
 				return usage(err)
 			}
-			defer func() { err = errors.Join(err, closeFile()) }()
 			if schema != "" {
 				if pub.commit.Schema, err = readSchema(schema); err != nil {
 					return usage(err)
 				}
 			}
-			now := time.Now().UTC()
-			if pub.commit.Extraction == "" {
-				pub.commit.Extraction = pub.commit.Filename + "-" + now.Format("20060102T150405.000000")
-				pub.commit.Extraction = strings.Map(idRune, pub.commit.Extraction)
+			if pub.stage && stageURL == "" {
+				return usage(errors.New("--stage: give --stage-url too, or LOADFLEET_STAGE_URL: where the dispatchers read staged files"))
 			}
-			if pub.commit.Generation == 0 {
-				pub.commit.Generation = now.UnixMilli()
-			}
+			pub.name(time.Now().UTC())
 			q, err := p.settings.connect(cmd.Context(), "publish", p.logger(p.settings.level()))
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(cmd.Context()))) }()
-			rows, err := p.send(cmd.Context(), q, &pub)
-			if err != nil {
-				err = fmt.Errorf("publish: %w", err)
-				if wrong := (*messages.CommitError)(nil); errors.As(err, &wrong) {
-					return usage(err)
-				}
+			if err := p.publishOn(cmd.Context(), q, &pub, stageURL); err != nil {
 				return err
 			}
-			if !p.settings.json() {
-				fmt.Fprintf(p.out, "extraction %s: %s committed\n", pub.commit.Extraction, many(rows, "row"))
-			}
-			if !wait {
-				if p.settings.json() {
-					return printJSON(p.out, map[string]any{"extraction": pub.commit.Extraction, "rows": rows})
-				}
-				fmt.Fprintf(p.out, "Follow it:  loadfleet extraction show %s --workspace %s\n", pub.commit.Extraction, pub.commit.WorkspaceID)
-				return nil
-			}
-			return p.await(cmd.Context(), q, pub.commit.WorkspaceID, pub.commit.Extraction)
+			return p.afterPublish(cmd.Context(), q, &pub, wait)
 		},
 	}
 	f := c.Flags()
 	m := &pub.commit
+	f.BoolVar(&pub.check, "check", true, "look at every row before the commit; without, only dispatchers do")
+	f.BoolVar(&pub.stage, "stage", false, "put the files into the fleet's stage instead of batches on the queue")
+	f.StringVar(&stageURL, "stage-url", "", stageHelp)
 	f.StringVar(&m.Destination, "destination", "", "destination to load into (required)")
 	f.StringVar(&m.Filename, "table", "", "the destination table's name, {{filename}} in templates (required)")
 	f.StringVar(&m.WorkspaceID, "workspace", "default", "workspace id")
@@ -107,7 +83,7 @@ commits it as one extraction. With --wait it stays until every load has ended.`,
 	f.StringVar((*string)(&m.Lane), "lane", string(messages.Fresh), "fresh or backfill")
 	f.StringVar((*string)(&m.UnknownColumns), "unknown-columns", string(messages.RejectUnknown), "reject or ignore")
 	f.StringVar(&schema, "schema", "", `file with the columns: [{"name":"date","type":"date"}, ...]; default: inferred`)
-	f.StringVar(&format, "format", "", "ndjson, csv or arrow; default: by the file's name")
+	f.StringVar(&pub.format, "format", "", "ndjson, csv, arrow or parquet, of every file; default: by name or content")
 	f.BoolVar(&wait, "wait", false, "wait until every load has ended")
 	for _, name := range []string{"destination", "table"} {
 		if err := c.MarkFlagRequired(name); err != nil {
@@ -136,76 +112,79 @@ func readSchema(path string) (*encoding.Schema, error) {
 	return &s, nil
 }
 
-// open opens the file and tells its format and packing by its name.
-func (pub *publication) open(path, format string, stdin io.Reader) (func() error, error) {
-	name := strings.ToLower(filepath.Base(path))
-	switch {
-	case strings.HasSuffix(name, ".gz"):
-		pub.packed, name = encoding.Gzip, strings.TrimSuffix(name, ".gz")
-	case strings.HasSuffix(name, ".zst"):
-		pub.packed, name = encoding.Zstd, strings.TrimSuffix(name, ".zst")
+// name fills in what was not given: an id made of table and time, and a
+// generation.
+func (pub *publication) name(now time.Time) {
+	if pub.commit.Extraction == "" {
+		id := pub.commit.Filename + "-" + now.Format("20060102T150405.000000")
+		id = strings.Map(idRune, id)
+		pub.commit.Extraction = id[max(0, len(id)-messages.MaxID):]
 	}
-	if format == "" {
-		switch filepath.Ext(name) {
-		case ".ndjson", ".jsonl", ".json":
-			format = string(encoding.NDJSONInput)
-		case ".csv":
-			format = string(encoding.CSVInput)
-		case ".arrow", ".arrows":
-			format = string(encoding.ArrowInput)
-		default:
-			return nil, fmt.Errorf("%s: cannot tell the format by the name: give --format ndjson, csv or arrow", path)
-		}
+	if pub.commit.Generation == 0 {
+		pub.commit.Generation = now.UnixMilli()
 	}
-	pub.format = encoding.InputFormat(format)
-	if path == "-" {
-		pub.read = stdin
-		return func() error { return nil }, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	if info, err := f.Stat(); err == nil {
-		pub.size = info.Size()
-	}
-	pub.read = f
-	return f.Close, nil
 }
 
-// send publishes the file in batches and commits it.
-func (p *program) send(ctx context.Context, q *queue.Queue, pub *publication) (rows int64, err error) {
-	e, err := q.Extract(ctx, pub.commit)
-	if err != nil {
-		return 0, err
+// publishOn publishes the files unless their extraction is committed already.
+func (p *program) publishOn(ctx context.Context, q *queue.Queue, pub *publication, stageURL string) (err error) {
+	id := pub.commit.Extraction
+	if accepted := (messages.Event{Kind: messages.EventAccepted, Workspace: pub.commit.WorkspaceID, Extraction: id}); messages.ValidID(id) && messages.ValidID(accepted.Workspace) {
+		_, err := q.StoredEvent(ctx, accepted)
+		if err == nil {
+			pub.again = true
+			return nil
+		}
+		if !errors.Is(err, queue.ErrNotFound) {
+			return fmt.Errorf("publish: %w", err)
+		}
 	}
-	bar := p.bar(pub.size, "publish "+pub.commit.Destination)
-	read := progressbar.NewReader(pub.read, bar)
-	text, err := encoding.Unpack(&read, pub.packed)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, text.Close()) }()
-	var packer encoding.Packer
-	for piece, err := range encoding.Cut(text, pub.format, pieceBytes) {
+	if pub.stage {
+		to, err := openStage(ctx, stageURL, q)
 		if err != nil {
-			return rows, err
+			return err
 		}
-		body, err := packer.Pack(encoding.Zstd, piece.Body)
-		if err != nil {
-			return rows, err
-		}
-		// The packer uses its buffer again, and a batch may have to be repeated.
-		b := messages.Batch{Rows: piece.Rows, Format: pub.format, Compression: encoding.Zstd, Body: bytes.Clone(body)}
-		if err := e.Append(ctx, b); err != nil {
-			return rows, err
-		}
-		rows += piece.Rows
+		defer func() { err = errors.Join(err, to.close()) }()
+		err = p.putStaged(ctx, q, to, pub)
+		return p.unpublished(pub, err)
 	}
-	if err := bar.Finish(); err != nil {
-		return rows, err
+	return p.unpublished(pub, p.send(ctx, q, pub))
+}
+
+// unpublished says how to go on after an error.
+func (p *program) unpublished(pub *publication, err error) error {
+	if err == nil {
+		return nil
 	}
-	return rows, e.Commit(ctx)
+	var wrong *messages.CommitError
+	var rows *badRows
+	if errors.As(err, &wrong) || errors.As(err, &rows) {
+		return usage(fmt.Errorf("publish: %w", err))
+	}
+	return fmt.Errorf("publish: %w (nothing is committed; go on with --extraction %s --generation %d and the same files)",
+		err, pub.commit.Extraction, pub.commit.Generation)
+}
+
+// afterPublish tells what was published and, when asked to, what became of it.
+func (p *program) afterPublish(ctx context.Context, q *queue.Queue, pub *publication, wait bool) error {
+	c := &pub.commit
+	if !p.settings.json() {
+		said := many(pub.rows, "row") + " committed"
+		switch {
+		case pub.again:
+			said = "was committed before; nothing is published twice"
+		case pub.stood > 0:
+			said += fmt.Sprintf("; %s stood on the queue already", many(int64(pub.stood), "batch"))
+		}
+		fmt.Fprintf(p.out, "extraction %s: %s\n", c.Extraction, said)
+	}
+	if wait {
+		return p.awaitEvents(ctx, q.Follow, c.WorkspaceID, c.Extraction)
+	}
+	if p.settings.json() {
+		return printJSON(p.out, map[string]any{"extraction": c.Extraction, "rows": pub.rows, "committed_before": pub.again})
+	}
+	fmt.Fprintf(p.out, "Follow it:  loadfleet extraction show %s --workspace %s\n", c.Extraction, c.WorkspaceID)
+	return nil
 }
 
 // bar is a progress bar of bytes, silent when standard error is no terminal.

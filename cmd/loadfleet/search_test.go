@@ -368,7 +368,7 @@ func TestP10(t *testing.T) {
 	publish(exitOK, "good-env", "by-env", adDays(3), "--wait")
 	publish(exitOK, "good-file", "by-file", adDays(2), "--wait", "-o", "json")
 	publish(exitOK, "good-inline", "inline", adDays(2), "--wait")
-	publish(exitBad, "bad-row", "by-env", adDays(1)+`{"date":"canary-of-the-run","ad":"x","spend":1}`+"\n", "--schema", schema, "--wait")
+	publish(exitBad, "bad-row", "by-env", adDays(1)+`{"date":"canary-of-the-run","ad":"x","spend":1}`+"\n", "--schema", schema, "--check=false", "--wait")
 	publish(exitBad, "away", "away", adDays(1), "--wait")
 	publish(exitOK, "denied", "denied", adDays(1))
 	publish(exitOK, "denied-too", "denied-too", adDays(1))

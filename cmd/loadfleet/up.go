@@ -56,6 +56,7 @@ Stop it with Ctrl-C: what is in work is finished or given back.
 	f.IntVar(&cfg.natsPort, "nats-port", 4222, "port of NATS on loopback; 0 for any")
 	f.StringVar(&cfg.s3Addr, "s3-addr", "127.0.0.1:9000", "address of the S3 server")
 	f.StringSliceVar(&cfg.buckets, "bucket", []string{"acme"}, "buckets to make")
+	f.StringVar(&cfg.stageURL, "stage-url", "", "where staged extractions' files are, as for the dispatcher; default: the folder stage of --data")
 	f.BoolVar(&cfg.serversOnly, "servers-only", false, "run NATS and S3 only, no dispatcher and no worker")
 	bindDispatcher(f, &cfg.dispatcher)
 	bindWorker(f, &cfg.worker)
@@ -64,6 +65,7 @@ Stop it with Ctrl-C: what is in work is finished or given back.
 
 func (p *program) dispatcher() *cobra.Command {
 	var cfg dispatcher.Config
+	var stageURL string
 	c := &cobra.Command{
 		Use:   "dispatcher",
 		Short: "Split committed extractions into loads",
@@ -72,12 +74,21 @@ object on it. Run as many as you like: they share the work, and each extraction
 is dispatched exactly once. It needs no seal key.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.actor(cmd.Context(), "dispatcher", func(ctx context.Context, a *actor) error {
+			return p.actor(cmd.Context(), "dispatcher", func(ctx context.Context, a *actor) (err error) {
+				if stageURL != "" {
+					opened, err := openStage(ctx, stageURL, a.queue)
+					if err != nil {
+						return err
+					}
+					defer func() { err = errors.Join(err, opened.close()) }()
+					cfg.Stage = opened
+				}
 				return dispatcher.New(a.queue, cfg, a.log).Run(ctx)
 			})
 		},
 	}
 	bindDispatcher(c.Flags(), &cfg)
+	c.Flags().StringVar(&stageURL, "stage-url", "", stageHelp)
 	return c
 }
 
