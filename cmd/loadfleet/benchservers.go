@@ -163,6 +163,13 @@ func (p *program) benchServers() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, n.close()) }()
+			if p.settings.profile != "" {
+				stop, failed := profileTo(p.settings.profile)
+				if failed != nil {
+					return failed
+				}
+				defer func() { err = errors.Join(err, stop()) }()
+			}
 			if err := json.NewEncoder(p.out).Encode(serversAt{NATS: n.natsURL(), Endpoint: n.s3.Endpoint()}); err != nil {
 				return err
 			}

@@ -77,7 +77,7 @@ func (b *bench) openServers(ctx context.Context, k kind, dir string) (t *servedT
 	if t.queueDir, err = os.MkdirTemp(b.queueData, "loadfleet-bench-queue-"); err != nil {
 		return t, err
 	}
-	if t.servers, err = startPart(ctx, k.Cores, nil, "servers", benchServersCommand); err != nil {
+	if t.servers, err = startPart(ctx, k.Cores, b.profileEnvironment("servers"), "servers", benchServersCommand); err != nil {
 		return t, err
 	}
 	if err = t.servers.tell(serversPlan{
@@ -91,6 +91,14 @@ func (b *bench) openServers(ctx context.Context, k kind, dir string) (t *servedT
 	}
 	t.node, err = openNode(ctx, b.program, t.queueDir, t.at)
 	return t, err
+}
+
+// profileEnvironment lets a process write its profile under a name.
+func (b *bench) profileEnvironment(name string) []string {
+	if b.profile == "" {
+		return nil
+	}
+	return []string{"LOADFLEET_CPU_PROFILE=" + filepath.Join(b.profile, name+".pprof")}
 }
 
 // close ends every process and removes what they kept.
@@ -118,11 +126,8 @@ func (t *servedTrial) start(ctx context.Context, s *source) (err error) {
 		commands = append(commands, append([]string{"worker"}, t.workerArgs...))
 	}
 	for i, args := range commands {
-		extra := env
-		if t.profile != "" {
-			extra = append(extra, "LOADFLEET_CPU_PROFILE="+filepath.Join(t.profile, fmt.Sprintf("%s-%d.pprof", args[0], i)))
-		}
-		p, err := startPart(ctx, t.cores, extra, args[0], args...)
+		own := t.profileEnvironment(fmt.Sprintf("%s-%d", args[0], i))
+		p, err := startPart(ctx, t.cores, append(own, env...), args[0], args...)
 		if err != nil {
 			return err
 		}
