@@ -35,9 +35,19 @@ func BenchmarkMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 		var size int64
+		chunks := 0
 		d := encoding.NewDecoder(schema, encoding.DecodeOptions{ChunkBytes: cfg.chunkBytes(), Recycle: true}, func(r *encoding.Rows) error {
 			size += r.Size()
-			return ps.add(r)
+			chunks++
+			a, err := ps.arrange(r)
+			if err != nil {
+				return err
+			}
+			on, err := ps.scratch.onDisk(a)
+			if err != nil {
+				return err
+			}
+			return ps.keep([]*run{on})
 		})
 		for n := 0; size < columnBytes; {
 			text.Reset()
@@ -64,7 +74,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(float64(gathered)/(1<<20), "gather-peak-MiB")
 		b.ReportMetric(float64(peak())/(1<<20), "walk-peak-MiB")
 		b.ReportMetric(float64(size)/(1<<20), "columns-MiB")
-		b.ReportMetric(float64(ps.chunks), "chunks")
+		b.ReportMetric(float64(chunks), "chunks")
 		if err := ps.close(); err != nil {
 			b.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 type Config struct {
 	Name         string        // in logs and dead letters; default: the host's name and process id
 	Concurrency  int           // extractions read at a time; default 1
-	MemoryBytes  int64         // the budget of all of them together; default 256 MiB
+	MemoryBytes  int64         // the budget of the process, its code included; default 256 MiB
+	Readers      int           // batches of one extraction decoded at a time; default: the cores, at most 4
 	ScratchDir   string        // for extractions beyond the budget; default: the system's
 	InlineBytes  int           // a load's rows up to this size travel inside it; default 256 KiB
 	MaxAttempts  int           // failed tries of one commit here before its dead letter; default 8
@@ -45,6 +47,9 @@ func (c Config) withDefaults() Config {
 		c.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	c.Concurrency = max(c.Concurrency, 1)
+	if c.Readers <= 0 {
+		c.Readers = min(runtime.GOMAXPROCS(0), 4)
+	}
 	if c.MemoryBytes <= 0 {
 		c.MemoryBytes = 256 << 20
 	}
@@ -72,18 +77,23 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// chunkBytes is how much an extraction may hold in columns at a time. The
-// budget covers eight such: the chunk with the room it grows into, its gathered
-// copy, and as much again for what the garbage collector has not yet taken back
-// (BenchmarkMemory). A walk over what was spilled holds less (see scratch).
+// fixedBytes is what a process has resident before it reads the first row: its
+// code, the runtime, and the queue's buffers.
+const fixedBytes = 72 << 20
+
+// chunkBytes is how much a reader may hold in columns. What the budget leaves
+// covers four such for each reader: the chunk with the room it grows into, the
+// bodies it is decoded from, and what the garbage collector has not yet taken
+// back. A walk over what was spilled holds less (see scratch).
 func (c Config) chunkBytes() int64 {
-	return max(c.MemoryBytes/int64(8*c.Concurrency), 1<<20)
+	left := max(c.MemoryBytes-fixedBytes, c.MemoryBytes/4)
+	return max(left/int64(4*c.Readers*c.Concurrency), 1<<20)
 }
 
-// scratch is where an extraction beyond its chunk goes: with three levels of
+// scratch is where an extraction beyond its chunks goes: with three levels of
 // runs, which hold 4096 chunks, a walk reads half a chunk at a time.
 func (c Config) scratch() scratch {
-	return scratch{dir: c.ScratchDir, blockBytes: min(max(c.chunkBytes()/64, 16<<10), 1<<20)}
+	return scratch{dir: c.ScratchDir, blockBytes: min(max(c.chunkBytes()/64, 16<<10), 256<<10)}
 }
 
 // ErrStopped is the cause of an extraction's context when its dispatcher was

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
@@ -29,9 +30,9 @@ type partition struct {
 	gone        bool              // it has no rows any more, and its object is to be deleted
 }
 
-// partitions groups an extraction's rows by rendered key. It is fed chunk by
-// chunk and then walked once, in key order. While the extraction is one chunk
-// it stays in memory; from the second on, chunks are sorted and spilled.
+// partitions groups an extraction's rows by rendered key. Its chunks are
+// arranged, by several readers at a time, kept in the order of the extraction,
+// and then walked once, in key order.
 type partitions struct {
 	plan    *plan
 	naming  *destination.Naming
@@ -44,11 +45,12 @@ type partitions struct {
 	shared    bool // accounts share a file, and it is replaced
 	covers    coverage
 
+	mu    sync.Mutex // for readers, who arrange
 	byKey map[string]int32
 	list  []*partition // by group id
+	bytes int64        // of all chunks, in columns
+	rows  int64
 
-	chunks  int
-	held    []*encoding.Rows // by group id: the first chunk, until a second one comes
 	scratch scratch
 }
 
@@ -78,33 +80,38 @@ func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, er
 	return ps, nil
 }
 
-// add groups a chunk.
-func (ps *partitions) add(rows *encoding.Rows) error {
-	if rows.Len() == 0 {
-		return nil
-	}
-	if ps.held != nil {
-		// Before the second chunk is gathered: only one copy is in memory.
-		if err := ps.spill(ps.held); err != nil {
-			return err
-		}
-		ps.held = nil
-	}
+// arrange sorts a chunk by key. Readers may do so at a time.
+func (ps *partitions) arrange(rows *encoding.Rows) (*encoding.Arrangement, error) {
 	group, err := rows.Group(ps.date, ps.account, ps.assign)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	parts := rows.Split(group, len(ps.list))
-	for i, part := range parts {
-		if part != nil {
-			ps.list[i].rows += int64(part.Len())
-		}
+	ps.mu.Lock()
+	place := make([]int32, len(ps.list))
+	for i, id := range ps.order() {
+		place[id] = int32(i)
 	}
-	if ps.chunks++; ps.chunks == 1 {
-		ps.held = parts
-		return nil
+	ps.mu.Unlock()
+	a := rows.Arrange(group, place)
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, g := range a.Runs {
+		ps.list[g.Group].rows += int64(g.Rows)
 	}
-	return ps.spill(parts)
+	ps.bytes += rows.Size()
+	ps.rows += int64(rows.Len())
+	return a, nil
+}
+
+// rowBytes is about what a row takes in columns.
+func (ps *partitions) rowBytes() int64 { return ps.bytes / max(ps.rows, 1) }
+
+// keep takes the runs that were made of the next chunks.
+func (ps *partitions) keep(runs []*run) error {
+	ps.mu.Lock()
+	order := ps.order()
+	ps.mu.Unlock()
+	return ps.scratch.keep(order, runs...)
 }
 
 // errUndated and errNoAccount say why a row belongs nowhere.
@@ -124,6 +131,8 @@ func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount 
 	if err := ps.covers.admit(day, hasDay, account); err != nil {
 		return 0, err
 	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
 	hasDay = hasDay && ps.dated
 	if !hasDay {
 		day = int32(ps.plan.Time.Unix() / 86400)
@@ -186,28 +195,19 @@ func (ps *partitions) order() []int32 {
 	return ids
 }
 
-func (ps *partitions) spill(parts []*encoding.Rows) error {
-	return ps.scratch.spill(ps.order(), func(group int32) *encoding.Rows {
-		if int(group) < len(parts) {
-			return parts[group]
-		}
-		return nil
-	})
-}
-
 // all walks the partitions in key order, each with its rows in the order in
 // which they were extracted. A partition's rows must be read before the next.
-func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[*encoding.Rows, error]] {
-	return func(yield func(*partition, iter.Seq2[*encoding.Rows, error]) bool) {
+func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[stretch, error]] {
+	return func(yield func(*partition, iter.Seq2[stretch, error]) bool) {
 		for _, id := range ps.order() {
 			rows := ps.scratch.rows(id)
 			switch {
 			case ps.list[id].gone:
-				rows = func(func(*encoding.Rows, error) bool) {}
+				rows = func(func(stretch, error) bool) {}
 			case ps.list[id].rows == 0:
-				rows = func(yield func(*encoding.Rows, error) bool) { yield(encoding.NoRows(ps.plan.Schema), nil) }
-			case ps.held != nil:
-				rows = func(yield func(*encoding.Rows, error) bool) { yield(ps.held[id], nil) }
+				rows = func(yield func(stretch, error) bool) {
+					yield(stretch{from: encoding.NewSource(encoding.NoRows(ps.plan.Schema))}, nil)
+				}
 			}
 			if !yield(ps.list[id], rows) {
 				return

@@ -59,21 +59,17 @@ func makeAll(t *testing.T, p *plan, onDisk scratch, chunks []*encoding.Rows) []m
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, rows := range chunks {
-		if err := ps.add(rows); err != nil {
-			t.Fatal(err)
-		}
-	}
+	add(t, ps, chunks)
 	var all []made
 	for part, rows := range ps.all() {
-		var parts []*encoding.Rows
+		var merger encoding.Merger
 		for r, err := range rows {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts = append(parts, r)
+			merger.Add(r.from, r.row, r.end)
 		}
-		whole := encoding.Concat(parts...)
+		whole := merger.Merged()
 		if int64(whole.Len()) != part.rows {
 			t.Errorf("%s: got %d rows, and it counts %d", part.key, whole.Len(), part.rows)
 		}
@@ -86,6 +82,31 @@ func makeAll(t *testing.T, p *plan, onDisk scratch, chunks []*encoding.Rows) []m
 		t.Fatal(err)
 	}
 	return all
+}
+
+// add arranges chunks and keeps them, all but the last two on disk.
+func add(t *testing.T, ps *partitions, chunks []*encoding.Rows) {
+	t.Helper()
+	for i, rows := range chunks {
+		a, err := ps.arrange(rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := ps.scratch.inMemory(a)
+		if i < len(chunks)-2 {
+			if r, err = ps.scratch.onDisk(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := ps.keep([]*run{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// arranged is rows of one group.
+func arranged(rows *encoding.Rows) *encoding.Arrangement {
+	return rows.Arrange(make([]int32, rows.Len()), []int32{0})
 }
 
 // However rows are cut into chunks and blocks, and whether they are spilled:
@@ -117,7 +138,11 @@ func TestScratchStaysSmall(t *testing.T) {
 	s := scratch{dir: t.TempDir(), blockBytes: 100}
 	defer s.close()
 	for i := range 600 {
-		if err := s.spill([]int32{0}, func(int32) *encoding.Rows { return chunks[i%len(chunks)] }); err != nil {
+		r, err := s.onDisk(arranged(chunks[i%len(chunks)]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.keep([]int32{0}, r); err != nil {
 			t.Fatal(err)
 		}
 		if len(s.runs) > 3*fanIn {
@@ -128,13 +153,16 @@ func TestScratchStaysSmall(t *testing.T) {
 
 func TestScratchErrors(t *testing.T) {
 	_, chunks := randomChunks(t, rand.New(rand.NewPCG(1, 2)), 300)
-	all := func(int32) *encoding.Rows { return chunks[0] }
 	none := scratch{dir: t.TempDir() + "/none", blockBytes: 1}
-	if err := none.spill([]int32{0}, all); !errors.Is(err, os.ErrNotExist) {
+	if _, err := none.onDisk(arranged(chunks[0])); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no directory: got %v, want ErrNotExist", err)
 	}
 	s := scratch{dir: t.TempDir(), blockBytes: 1}
-	if err := s.spill([]int32{0}, all); err != nil {
+	r, err := s.onDisk(arranged(chunks[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.keep([]int32{0}, r); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.runs[0].file.Truncate(10); err != nil {

@@ -81,41 +81,6 @@ func (d *Dispatcher) batches(ctx context.Context, e *extraction, each func(messa
 		next, len(e.commit.Batches), subject)}
 }
 
-// read decodes the whole extraction and hands on its chunks, of which emit must
-// keep nothing.
-func (d *Dispatcher) read(ctx context.Context, e *extraction, p *plan, emit func(*encoding.Rows) error) error {
-	opts := encoding.DecodeOptions{
-		UnknownColumns: e.commit.UnknownColumns == messages.IgnoreUnknown,
-		ChunkBytes:     d.cfg.chunkBytes(),
-		MaxBatchBytes:  d.cfg.MaxBatchSize,
-		MaxRowBytes:    maxRowBytes,
-		Recycle:        true,
-	}
-	if len(e.commit.Files) > 0 {
-		opts.MaxBatchBytes = maxStagedBytes
-	}
-	if p.dateByLoad() {
-		opts.LenientColumn = e.commit.DateColumn
-	}
-	decoder := encoding.NewDecoder(p.Schema, opts, emit)
-	parts := e.commit.Parts()
-	err := d.bodies(ctx, e, func(b messages.Batch, body io.Reader) error {
-		rows, err := decoder.Decode(b.Ordinal, b.Format, b.Compression, body)
-		if err != nil {
-			return err
-		}
-		if want := parts[b.Ordinal-1].Rows; rows != want {
-			return &ManifestError{Batch: b.Ordinal, Message: fmt.Sprintf(
-				"batch %d holds %d rows, and the commit says %d", b.Ordinal, rows, want), Counts: true}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return decoder.Flush()
-}
-
 // infer reads the whole extraction once for its schema: nil when it has no rows
 // to infer one from.
 func (d *Dispatcher) infer(ctx context.Context, e *extraction) (*encoding.Schema, error) {

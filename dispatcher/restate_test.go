@@ -42,7 +42,13 @@ func restate(t *testing.T, p *plan, covers *messages.Covers, rows []string) (*pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := encoding.NewDecoder(c.Schema, encoding.DecodeOptions{}, ps.add)
+	d := encoding.NewDecoder(c.Schema, encoding.DecodeOptions{}, func(rows *encoding.Rows) error {
+		a, err := ps.arrange(rows)
+		if err != nil {
+			return err
+		}
+		return ps.keep([]*run{ps.scratch.inMemory(a)})
+	})
 	var body strings.Builder
 	for _, r := range rows {
 		body.WriteString(row(r))
@@ -146,7 +152,7 @@ func TestRestatement(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					n += r.Len()
+					n += r.len()
 				}
 				if int64(n) != p.rows {
 					t.Errorf("%s: walked %d rows, want %d", p.key, n, p.rows)

@@ -30,8 +30,16 @@ const maxStagedBytes = 1 << 50
 // them, in order and each once. Of a staged batch the body is to be read from
 // the reader given with it: to its end, or until it fails.
 func (d *Dispatcher) bodies(ctx context.Context, e *extraction, each func(messages.Batch, io.Reader) error) error {
+	return d.each(ctx, e, func(b messages.Batch, f *messages.StagedFile) error {
+		return d.body(ctx, e, b, f, func(r io.Reader) error { return each(b, r) })
+	})
+}
+
+// each walks the extraction's batches in order; of a staged one the file is
+// given, which is not opened yet.
+func (d *Dispatcher) each(ctx context.Context, e *extraction, each func(messages.Batch, *messages.StagedFile) error) error {
 	if len(e.commit.Files) == 0 {
-		return d.batches(ctx, e, func(b messages.Batch) error { return each(b, bytes.NewReader(b.Body)) })
+		return d.batches(ctx, e, func(b messages.Batch) error { return each(b, nil) })
 	}
 	if d.cfg.Stage == nil {
 		return &rejection{messages.Failure{
@@ -40,13 +48,25 @@ func (d *Dispatcher) bodies(ctx context.Context, e *extraction, each func(messag
 			Remedy:  "publish the rows in batches, or start the dispatchers with --stage-url and replay",
 		}}
 	}
-	for i, f := range e.commit.Files {
+	for i := range e.commit.Files {
+		f := &e.commit.Files[i]
 		b := messages.Batch{
 			Workspace: e.Workspace, Extraction: e.Extraction, Ordinal: i + 1, Rows: f.Rows, Format: f.Format, Compression: f.Compression,
 		}
-		if err := d.stagedFile(ctx, e, f, func(r io.Reader) error { return each(b, r) }); err != nil {
-			return fmt.Errorf("staged file %s: %w", f.Name, err)
+		if err := each(b, f); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// body gives what the batch holds, or its file, to read.
+func (d *Dispatcher) body(ctx context.Context, e *extraction, b messages.Batch, f *messages.StagedFile, read func(io.Reader) error) error {
+	if f == nil {
+		return read(bytes.NewReader(b.Body))
+	}
+	if err := d.stagedFile(ctx, e, *f, read); err != nil {
+		return fmt.Errorf("staged file %s: %w", f.Name, err)
 	}
 	return nil
 }

@@ -61,15 +61,21 @@ func (d *dictionary) find(v []byte) int32 {
 
 // add numbers v, which find has not found.
 func (d *dictionary) add(v []byte) int32 {
-	s := dictionarySlot{hash: d.hash(v), size: uint32(len(v)), offset: int32(len(d.text.data))}
+	d.text.add(v)
+	n := d.text.len()
+	d.enter(n)
+	return int32(n - 1)
+}
+
+// enter makes the n-th text, counted from 1, one that find finds.
+func (d *dictionary) enter(n int) {
+	v := d.text.value(n - 1)
+	s := dictionarySlot{hash: d.hash(v), size: uint32(len(v)), offset: d.text.offsets[n-1], code: int32(n)}
 	if len(v) <= 16 {
 		s.a, s.b = ends(v)
 	} else {
 		s.a, s.b = d.long(v)
 	}
-	d.text.add(v)
-	n := d.text.len()
-	s.code = int32(n)
 	d.place(s)
 	if 2*n > len(d.slots) {
 		old := d.slots
@@ -80,7 +86,6 @@ func (d *dictionary) add(v []byte) int32 {
 			}
 		}
 	}
-	return int32(n - 1)
 }
 
 func (d *dictionary) place(s dictionarySlot) {

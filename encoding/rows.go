@@ -77,6 +77,9 @@ func (r *Rows) Size() int64 {
 	return n
 }
 
+// RowBytes is about what one row takes.
+func (r *Rows) RowBytes() int64 { return r.Size()/int64(max(r.n, 1)) + 1 }
+
 func bit(b []byte, i int) bool { return b[i>>3]&(1<<(i&7)) != 0 }
 func setBit(b []byte, i int)   { b[i>>3] |= 1 << (i & 7) }
 func bitmapBytes(n int) int    { return (n + 7) / 8 }

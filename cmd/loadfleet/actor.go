@@ -60,7 +60,8 @@ func profileTo(path string) (stop func() error, err error) {
 
 func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {
 	f.IntVar(&c.Concurrency, "dispatch-concurrency", 1, "extractions read at a time")
-	f.Int64Var(&c.MemoryBytes, "dispatch-memory", 256<<20, "bytes that extractions in work may hold; beyond it they are spilled to disk")
+	c.MemoryBytes = defaultMemory
+	f.Var((*byteSize)(&c.MemoryBytes), "dispatch-memory", "what the dispatcher may have resident; beyond it extractions are spilled to disk")
 	f.DurationVar(&c.Grace, "dispatch-grace", 0, "given to the extraction in work at a stop; default 20s")
 	f.StringVar(&c.ScratchDir, "dispatch-scratch", "", "directory for spills; default: the system's temporary one")
 }

@@ -83,12 +83,14 @@ is dispatched exactly once. It needs no seal key.`,
 					defer func() { err = errors.Join(err, opened.close()) }()
 					cfg.Stage = opened
 				}
+				limitMemory(cfg.MemoryBytes)
 				return dispatcher.New(a.queue, cfg, a.log).Run(ctx)
 			})
 		},
 	}
 	bindDispatcher(c.Flags(), &cfg)
 	c.Flags().StringVar(&stageURL, "stage-url", "", stageHelp)
+	bindMemory(c.Flags(), &cfg.MemoryBytes)
 	return c
 }
 
