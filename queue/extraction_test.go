@@ -225,3 +225,30 @@ func TestP1PublishThroughRestart(t *testing.T) {
 		t.Errorf("batches: got %d, want %d", i, n)
 	}
 }
+
+// Backpressure reaches an extractor of any language as the server's answer: what
+// it was told is stored stands, and what was refused does not, whatever it does next.
+func TestP9FullStreamIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	f := queuetest.Start(t, func(c *queue.Config) { c.Topology.RowsBytes = 1 << 20 })
+	js := stranger(t, f)
+	ctx := within(t, 10*time.Second)
+	var stored []string
+	var refused error
+	for n := 1; refused == nil && n < 100; n++ {
+		b := messages.Batch{
+			Workspace: "ws", Extraction: "raw", Ordinal: n, Rows: 1, Format: encoding.CSVInput, Body: bytes.Repeat([]byte{byte('a' + n)}, 100<<10),
+		}
+		_, refused = js.PublishMsg(ctx, &nats.Msg{Subject: messages.RowsSubject("ws", "raw"), Header: nats.Header(b.Header()), Data: b.Body})
+		if refused == nil {
+			stored = append(stored, strconv.Itoa(n)+string(b.Body))
+		}
+	}
+	var api *jetstream.APIError
+	if !errors.As(refused, &api) || api.ErrorCode != 10077 || len(stored) < 5 {
+		t.Fatalf("after %d batches of 100 KiB in 1 MiB: got %v, want the error 10077", len(stored), refused)
+	}
+	if diff := cmp.Diff(stored, ordinals(t, f.Queue, "ws", "raw")); diff != "" {
+		t.Errorf("what was acknowledged stands, and nothing else (-want +got):\n%s", diff)
+	}
+}
