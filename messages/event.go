@@ -67,8 +67,8 @@ type Outcome struct {
 	Format     string    `json:"format"`
 	Rows       int64     `json:"rows"`
 	Bytes      int64     `json:"bytes"`            // of the file
-	SHA256     string    `json:"sha256,omitempty"` // of the file
-	ETag       string    `json:"etag,omitempty"`
+	SHA256     string    `json:"sha256,omitempty"` // of the file; of what was deleted
+	ETag       string    `json:"etag,omitempty"`   // the same
 	Generation int64     `json:"generation"`
 	Attempts   int       `json:"attempts"`
 	Replays    int       `json:"replays,omitempty"` // how often the load had come back from the dead letters

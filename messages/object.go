@@ -35,8 +35,8 @@ type Object struct {
 	Result     Result    `json:"result"` // loaded, unchanged or deleted
 	Rows       int64     `json:"rows"`
 	Bytes      int64     `json:"bytes"`
-	SHA256     string    `json:"sha256,omitempty"` // of the file
-	ETag       string    `json:"etag,omitempty"`   // empty when deleted
+	SHA256     string    `json:"sha256,omitempty"` // of the file; of a deleted object, as it was last
+	ETag       string    `json:"etag,omitempty"`   // the same
 	Time       time.Time `json:"time"`             // when its load ended
 }
 

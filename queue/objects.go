@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/messages"
@@ -85,4 +88,39 @@ func (d *LoadDelivery) Object(ctx context.Context) (*Object, error) {
 		d.object, d.looked = stands, true
 	}
 	return d.object, nil
+}
+
+// Bury records that the load is about to delete its object, unless the ledger
+// knows of a newer generation: superseded is true then. It comes before the
+// deletion, so that an older load that finds the key free finds this, too. The
+// hash and the ETag are those of what is deleted.
+func (d *LoadDelivery) Bury(ctx context.Context, sha256, etag string) (superseded bool, err error) {
+	record := messages.NewObject(d.Load, &messages.Outcome{Result: messages.Deleted, SHA256: sha256, ETag: etag, Ended: time.Now().UTC()})
+	body, err := messages.EncodeObject(record)
+	if err != nil {
+		return false, err
+	}
+	for {
+		var sequence uint64
+		stands, err := d.q.Objects().Get(ctx, record.Destination, record.Bucket, record.Key)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return false, err
+		case record.Before(&stands.Object):
+			return true, nil
+		default:
+			sequence = stands.Sequence
+		}
+		ack, err := d.q.publish(ctx, &nats.Msg{Subject: messages.ObjectSubject(record.Destination, record.Bucket, record.Key), Data: body},
+			jetstream.WithExpectLastSequencePerSubject(sequence))
+		if outrun(err) {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("record the deletion of %q: %w", record.Key, err)
+		}
+		d.object, d.looked = &Object{Object: *record, Sequence: ack.Sequence}, true
+		return false, nil
+	}
 }

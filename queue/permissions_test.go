@@ -224,6 +224,8 @@ func (w *secureWalk) work(t *testing.T) {
 		}
 		_, err = d.Object(ctx)
 		must(t, "object", err)
+		_, err = d.Bury(ctx, "", "")
+		must(t, "record of a deletion", err)
 		must(t, "done", d.Done(ctx, loadedOutcome(d)))
 	}
 	_, err := w.worker.Extractions(ctx, "")

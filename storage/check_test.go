@@ -238,7 +238,7 @@ func TestCheck(t *testing.T) {
 		},
 		{
 			name: "reply to the creation of the upload is lost", faults: fault(storagetest.CreateUpload, storagetest.DroppedReply.ButApplied(), 3),
-			want: results{"upload in parts": "failed endpoint_down"},
+			want: results{"renew metadata": "failed endpoint_down"}, // the first upload in parts
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

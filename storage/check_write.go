@@ -299,7 +299,7 @@ func (c *checker) renew(ctx context.Context, p *Probe) error {
 func (c *checker) multipart(ctx context.Context, p *Probe) error {
 	o := c.object
 	o.Meta.Load += "-parts"
-	u := &upload{store: c.store, bucket: c.cfg.Bucket, object: o, partSize: o.Size, parts: make([]types.CompletedPart, 1)}
+	u := &upload{store: c.store, bucket: c.cfg.Bucket, object: o, form: parts, partSize: o.Size, parts: make([]types.CompletedPart, 1)}
 	if err := u.create(ctx); err != nil {
 		return err
 	}

@@ -1,11 +1,14 @@
 package storage
 
+import "time"
+
 // Condition says in which state of the key a write may happen. The store
 // judges it, atomically with the write. The zero value is [IfAbsent]: a
 // condition that was forgotten overwrites nothing.
 type Condition struct {
-	kind conditionKind
-	etag string
+	kind    conditionKind
+	etag    string
+	decided time.Time
 }
 
 type conditionKind int
@@ -25,6 +28,14 @@ func IfMatch(etag string) Condition { return Condition{kind: matching, etag: eta
 
 // Always allows the write whatever is there.
 func Always() Condition { return Condition{kind: always} }
+
+// Since is the condition of a decision made at that moment, as of which the
+// write is then signed: the store refuses it 15 minutes later, whatever became
+// of the process in between.
+func (c Condition) Since(decided time.Time) Condition {
+	c.decided = decided
+	return c
+}
 
 // String describes the condition.
 func (c Condition) String() string {

@@ -40,6 +40,14 @@ func (m Meta) entries() map[string]string {
 
 // parseMeta reads an object's metadata; false when it was not made by a load
 // or its entries are damaged.
+// told fills in what an object's metadata says.
+func (s *Stored) told(entries map[string]string) {
+	s.Meta, s.HasMeta = parseMeta(entries)
+	if s.HasMeta {
+		s.Holds, s.History = entries[metaHolds], entries[metaHistory]
+	}
+}
+
 func parseMeta(entries map[string]string) (Meta, bool) {
 	m := Meta{Load: entries[metaLoad], Extraction: entries[metaExtraction], SHA256: entries[metaSHA256]}
 	var err error
@@ -68,7 +76,16 @@ type Stored struct {
 	Modified    time.Time
 	Encryption  Encryption
 	Meta        Meta
-	HasMeta     bool // false: not made by a load
+	HasMeta     bool   // false: not made by a load
+	Holds       string // Object.Holds, as it was put
+
+	// Looked is when the request that told of the object was sent; a decision
+	// that is based on it is as old.
+	Looked time.Time
+
+	// History is how the object is put together and what stood at its key
+	// lately, as its metadata says it; see [form].
+	History string
 }
 
 // Encryption is how an object is encrypted on the server's side.

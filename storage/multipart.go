@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -18,9 +19,11 @@ type upload struct {
 	store    *Store
 	bucket   string
 	object   Object
+	form     form
 	id       string
 	partSize int64
 	parts    []types.CompletedPart
+	copies   bool // parts come from the object that is there
 }
 
 // partSize is the smallest multiple of a MiB, not under least, in which size
@@ -31,10 +34,10 @@ func partSize(size, least int64) int64 {
 	return max(least, (needed+mib-1)/mib*mib)
 }
 
-func (s *Store) putParts(ctx context.Context, bucket string, o Object, c Condition) (Stored, error) {
-	size := partSize(o.Size, s.cfg.PartSize)
+func (s *Store) putParts(ctx context.Context, bucket string, o Object, f form, c Condition) (Stored, error) {
+	size := s.partSize(o.Size, f)
 	u := &upload{
-		store: s, bucket: bucket, object: o, partSize: size,
+		store: s, bucket: bucket, object: o, form: f, partSize: size,
 		parts: make([]types.CompletedPart, (o.Size+size-1)/size),
 	}
 	if err := u.create(ctx); err != nil {
@@ -64,12 +67,12 @@ func (u *upload) create(ctx context.Context) error {
 	algorithm, keyID, bucketKey := s.encryption.request()
 	in := &s3.CreateMultipartUploadInput{
 		Bucket: &u.bucket, Key: &o.Key, ExpectedBucketOwner: s.owner(),
-		ContentType: optional(o.ContentType), Metadata: o.Meta.entries(),
+		ContentType: optional(o.ContentType), Metadata: o.entries(u.form),
 		ACL:                  s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
 	}
 	in.ChecksumAlgorithm, in.ChecksumType = u.checksum()
-	out, err := call(ctx, s, in, s.client.CreateMultipartUpload, forLoad(o.Meta.Load))
+	out, err := call(writing(ctx, time.Time{}), s, in, s.client.CreateMultipartUpload, forLoad(o.Meta.Load))
 	if err != nil {
 		return s.failure(ctx, "create upload", u.bucket, o.Key, err)
 	}
@@ -94,12 +97,15 @@ func (u *upload) sendPart(ctx context.Context, i int) error {
 	number := int32(i + 1)
 	from := int64(i) * u.partSize
 	length := min(u.partSize, u.object.Size-from)
+	if u.copies {
+		return u.copyPart(ctx, number, from, length)
+	}
 	in := &s3.UploadPartInput{
 		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, PartNumber: &number, ExpectedBucketOwner: u.store.owner(),
 		Body: io.NewSectionReader(u.object.Body, from, length), ContentLength: &length,
 	}
 	in.ChecksumAlgorithm, _ = u.checksum()
-	out, err := call(ctx, u.store, in, u.store.client.UploadPart, forLoad(u.object.Meta.Load))
+	out, err := call(writing(ctx, time.Time{}), u.store, in, u.store.client.UploadPart, forLoad(u.object.Meta.Load))
 	if err != nil {
 		return u.store.failure(ctx, "upload part", u.bucket, u.object.Key, err)
 	}
@@ -118,7 +124,7 @@ func (u *upload) complete(ctx context.Context, c Condition) (Stored, error) {
 	_, in.ChecksumType = u.checksum()
 	in.IfNoneMatch, in.IfMatch = c.headers()
 	var tries attempts
-	out, err := call(ctx, s, in, s.client.CompleteMultipartUpload, tries.watch, forLoad(u.object.Meta.Load))
+	out, err := call(writing(ctx, c.decided), s, in, s.client.CompleteMultipartUpload, tries.watch, forLoad(u.object.Meta.Load))
 	switch {
 	case err != nil:
 		failed := vanished(c, s.failure(ctx, "complete upload", u.bucket, u.object.Key, err))
@@ -136,7 +142,7 @@ func (u *upload) complete(ctx context.Context, c Condition) (Stored, error) {
 			Err: &verdict{ErrUnavailable, errors.New("the store said nothing, and the object is not there")},
 		})
 	}
-	stored := u.object.stored(deref(out.ETag), deref(out.VersionId))
+	stored := u.object.stored(u.form, deref(out.ETag), deref(out.VersionId))
 	stored.Encryption = reported(out.ServerSideEncryption, out.SSEKMSKeyId, out.BucketKeyEnabled)
 	if s.encryption.Algorithm != "" && stored.Encryption.Algorithm == "" {
 		return u.inspect(ctx, stored)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -20,7 +21,27 @@ type Object struct {
 	Size        int64
 	SHA256      [32]byte // of the body
 	Meta        Meta     // an empty Meta.SHA256 is filled in from SHA256
+	Holds       string   // kept beside Meta, for whoever is about to replace the object; ASCII, at most 1.2 KB
+
+	// Over is the object that this one replaces, as far as it is known. The new
+	// one is put together so that its ETag is none that stood at the key within
+	// the last 20 minutes, if there is a way: see [form].
+	Over *Stored
+
+	at time.Time // when the write began: until then Over stood at the key
 }
+
+// entries are the metadata of the object in a form.
+func (o *Object) entries(f form) map[string]string {
+	entries := o.Meta.entries()
+	entries[metaHistory] = o.history(f)
+	if o.Holds != "" {
+		entries[metaHolds] = o.Holds
+	}
+	return entries
+}
+
+func (o *Object) history(f form) string { return history(f, o.Over.after(o.at)) }
 
 // Put stores an object, whole or not at all, if the condition holds. Objects
 // over Config.MultipartThreshold go in parts, and the parts are removed when
@@ -32,10 +53,37 @@ type Object struct {
 // stored, but not encrypted as asked; the Stored that comes with it is valid.
 func (s *Store) Put(ctx context.Context, bucket string, o Object, c Condition) (Stored, error) {
 	o.Meta.SHA256 = cmp.Or(o.Meta.SHA256, hex.EncodeToString(o.SHA256[:]))
-	if o.Size > s.cfg.MultipartThreshold {
-		return s.putParts(ctx, bucket, o, c)
+	o.at = time.Now()
+	switch f := s.formFor(&o); f {
+	case whole:
+		return s.putWhole(ctx, bucket, o, c)
+	default:
+		return s.putParts(ctx, bucket, o, f, c)
 	}
-	return s.putWhole(ctx, bucket, o, c)
+}
+
+// formFor is the form in which the object is put.
+func (s *Store) formFor(o *Object) form {
+	among := []form{whole, parts}
+	switch {
+	case o.Size > s.cfg.MultipartThreshold && o.Size <= s.partSize(o.Size, parts):
+		among = []form{parts, whole}
+	case o.Size > s.cfg.MultipartThreshold:
+		among = []form{parts, odd}
+	case o.Size == 0:
+		return whole // nothing has no parts
+	}
+	f, _ := o.Over.after(o.at).choose(o.Meta.SHA256, among...)
+	return f
+}
+
+// partSize is the size of an object's parts in a form.
+func (s *Store) partSize(size int64, f form) int64 {
+	usual := partSize(size, s.cfg.PartSize)
+	if f == odd {
+		return usual + 1<<20
+	}
+	return usual
 }
 
 func (s *Store) putWhole(ctx context.Context, bucket string, o Object, c Condition) (Stored, error) {
@@ -43,13 +91,13 @@ func (s *Store) putWhole(ctx context.Context, bucket string, o Object, c Conditi
 	in := &s3.PutObjectInput{
 		Bucket: &bucket, Key: &o.Key, ExpectedBucketOwner: s.owner(),
 		Body: io.NewSectionReader(o.Body, 0, o.Size), ContentLength: &o.Size,
-		ContentType: optional(o.ContentType), Metadata: o.Meta.entries(),
+		ContentType: optional(o.ContentType), Metadata: o.entries(whole),
 		ACL:                  s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
 	}
 	in.IfNoneMatch, in.IfMatch = c.headers()
 	var tries attempts
-	out, err := call(ctx, s, in, s.client.PutObject, tries.watch, forLoad(o.Meta.Load))
+	out, err := call(writing(ctx, c.decided), s, in, s.client.PutObject, tries.watch, forLoad(o.Meta.Load))
 	if err != nil {
 		failed := s.failure(ctx, "put", bucket, o.Key, err)
 		if errors.Is(failed, ErrPrecondition) && tries.lost.Load() {
@@ -57,7 +105,7 @@ func (s *Store) putWhole(ctx context.Context, bucket string, o Object, c Conditi
 		}
 		return Stored{}, vanished(c, failed)
 	}
-	stored := o.stored(deref(out.ETag), deref(out.VersionId))
+	stored := o.stored(whole, deref(out.ETag), deref(out.VersionId))
 	stored.Encryption = reported(out.ServerSideEncryption, out.SSEKMSKeyId, out.BucketKeyEnabled)
 	return stored, s.checkEncryption("put", bucket, stored)
 }
@@ -102,10 +150,10 @@ func (s *Store) checkEncryption(op, bucket string, stored Stored) error {
 func (s *Store) Encrypted(stored Stored) bool { return s.encryption.check(stored.Encryption) == nil }
 
 // stored is what is known of an object that was stored without a HEAD.
-func (o Object) stored(etag, version string) Stored {
+func (o Object) stored(f form, etag, version string) Stored {
 	return Stored{
 		Key: o.Key, ETag: etag, VersionID: version, Size: o.Size, ContentType: o.ContentType,
-		Meta: o.Meta, HasMeta: o.Meta.Load != "",
+		Meta: o.Meta, HasMeta: o.Meta.Load != "", Holds: o.Holds, History: o.history(f),
 	}
 }
 

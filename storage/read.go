@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
@@ -13,31 +14,35 @@ import (
 // Head tells of an object without its body. [ErrNotFound] covers a missing
 // bucket too: a HEAD does not say which.
 func (s *Store) Head(ctx context.Context, bucket, key string) (Stored, error) {
+	looked := time.Now()
 	out, err := call(ctx, s, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, ExpectedBucketOwner: s.owner()}, s.client.HeadObject)
 	if err != nil {
 		return Stored{}, s.failure(ctx, "head", bucket, key, err)
 	}
-	meta, has := parseMeta(out.Metadata)
-	return Stored{
-		Key: key, ETag: deref(out.ETag), VersionID: deref(out.VersionId), Size: deref(out.ContentLength),
-		ContentType: deref(out.ContentType), Modified: deref(out.LastModified), Meta: meta, HasMeta: has,
+	stored := Stored{
+		Key: key, ETag: deref(out.ETag), VersionID: deref(out.VersionId), Size: deref(out.ContentLength), Looked: looked,
+		ContentType: deref(out.ContentType), Modified: deref(out.LastModified),
 		Encryption: reported(out.ServerSideEncryption, out.SSEKMSKeyId, out.BucketKeyEnabled),
-	}, nil
+	}
+	stored.told(out.Metadata)
+	return stored, nil
 }
 
 // Get opens an object. The caller closes the body; a body that was cut off
 // ends in an error, never in a short success.
 func (s *Store) Get(ctx context.Context, bucket, key string) (io.ReadCloser, Stored, error) {
+	looked := time.Now()
 	out, err := call(ctx, s, &s3.GetObjectInput{Bucket: &bucket, Key: &key, ExpectedBucketOwner: s.owner()}, s.client.GetObject)
 	if err != nil {
 		return nil, Stored{}, s.failure(ctx, "get", bucket, key, err)
 	}
-	meta, has := parseMeta(out.Metadata)
-	return out.Body, Stored{
-		Key: key, ETag: deref(out.ETag), VersionID: deref(out.VersionId), Size: deref(out.ContentLength),
-		ContentType: deref(out.ContentType), Modified: deref(out.LastModified), Meta: meta, HasMeta: has,
+	stored := Stored{
+		Key: key, ETag: deref(out.ETag), VersionID: deref(out.VersionId), Size: deref(out.ContentLength), Looked: looked,
+		ContentType: deref(out.ContentType), Modified: deref(out.LastModified),
 		Encryption: reported(out.ServerSideEncryption, out.SSEKMSKeyId, out.BucketKeyEnabled),
-	}, nil
+	}
+	stored.told(out.Metadata)
+	return out.Body, stored, nil
 }
 
 // Delete removes an object under [Always] or [IfMatch]. Under Always a key
@@ -49,7 +54,7 @@ func (s *Store) Delete(ctx context.Context, bucket, key string, c Condition) err
 	in := &s3.DeleteObjectInput{Bucket: &bucket, Key: &key, ExpectedBucketOwner: s.owner()}
 	_, in.IfMatch = c.headers()
 	var tries attempts
-	_, err := call(ctx, s, in, s.client.DeleteObject, tries.watch)
+	_, err := call(writing(ctx, c.decided), s, in, s.client.DeleteObject, tries.watch)
 	if err == nil {
 		return nil
 	}

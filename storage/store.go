@@ -144,7 +144,7 @@ func Open(ctx context.Context, a Access, cfg Config) (*Store, error) {
 	}
 	options := s3.Options{
 		Region: a.Region, Credentials: credentials, HTTPClient: client, UsePathStyle: a.PathStyle,
-		Retryer: newRetryer(cfg), Logger: logging.Nop{}, AppID: appID,
+		Retryer: newRetryer(cfg), Logger: logging.Nop{}, AppID: appID, HTTPSignerV4: newSigner(),
 		// Not the default of a client built by hand: without it an upload
 		// over TLS carries neither a checksum nor a payload hash.
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,

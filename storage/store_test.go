@@ -72,7 +72,7 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-const maxBuckets = 200
+const maxBuckets = 260
 
 // newBucket is a bucket that no other test uses.
 func newBucket(t *testing.T) string {

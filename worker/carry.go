@@ -9,6 +9,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
@@ -35,6 +36,13 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	if err := store.admit(l.Workspace); err != nil {
 		return made, fmt.Errorf("destination %s: %w", l.Destination, err)
 	}
+	p, err := w.place(ctx, d, store)
+	if err != nil {
+		return made, err
+	}
+	if l.Delete {
+		return w.remove(ctx, p)
+	}
 	file := w.spools.take()
 	defer func() { err = errors.Join(err, w.spools.giveBack(file)) }()
 	began := time.Now()
@@ -46,12 +54,8 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	sum := file.sum()
 	made.bytes, made.sha256 = file.size, hex.EncodeToString(sum[:])
 	began = time.Now()
-	result, stored, err := place(ctx, store.Store, l.Bucket, storage.Object{
-		Key: l.Key, ContentType: l.ContentType(), Body: file, Size: file.size, SHA256: sum,
-		Meta: storage.Meta{
-			Load: l.ID, Extraction: l.Extraction, Generation: l.Generation, Rows: l.Rows, SHA256: made.sha256,
-		},
-	})
+	p.object.Body, p.object.Size, p.object.SHA256, p.object.Meta.SHA256 = file, file.size, sum, made.sha256
+	result, stored, err := p.put(ctx)
 	made.put = time.Since(began)
 	if err != nil {
 		return made, fmt.Errorf("place: %w", err)
@@ -61,6 +65,46 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 		made.etag = stored.ETag
 	}
 	return made, nil
+}
+
+// remove deletes the load's object. Its outcome tells what was deleted.
+func (w *Worker) remove(ctx context.Context, p *place) (made carried, err error) {
+	began := time.Now()
+	result, was, err := p.remove(ctx)
+	made.put = time.Since(began)
+	if err != nil {
+		return made, fmt.Errorf("delete: %w", err)
+	}
+	made.result = result
+	if result == messages.Deleted {
+		made.sha256, made.etag = was.Meta.SHA256, was.ETag
+	}
+	return made, nil
+}
+
+// place looks the load's object up in the ledger. What it says saves a look at
+// the bucket; without it the load is carried out all the same.
+func (w *Worker) place(ctx context.Context, d *queue.LoadDelivery, store *openStore) (*place, error) {
+	l := d.Load
+	p := &place{
+		store: store.Store, load: l, asked: time.Now(),
+		object: storage.Object{
+			Key: l.Key, ContentType: l.ContentType(), Holds: string(l.Part.Holds),
+			Meta: storage.Meta{Load: l.ID, Extraction: l.Extraction, Generation: l.Generation, Rows: l.Rows},
+		},
+		bury: d.Bury,
+	}
+	if store.settings.EmptyPartition == destination.DeleteEmpty {
+		p.grave = func(ctx context.Context) (*queue.Object, error) {
+			return w.queue.Objects().Get(ctx, l.Destination, l.Bucket, l.Key)
+		}
+	}
+	remembered, err := d.Object(ctx)
+	if _, unreadable := errors.AsType[*messages.DecodeError](err); err != nil && !unreadable {
+		return nil, fmt.Errorf("look the object up: %w", err)
+	}
+	p.remembered = remembered
+	return p, nil
 }
 
 // encode writes the load's rows as the file that its plan says. What goes

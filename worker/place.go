@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
 )
 
@@ -17,17 +19,54 @@ const lookFirst = 1 << 20
 // between, before the load is left to a later try.
 const looks = 5
 
-// place puts the object where the load says unless the bucket holds something
-// newer. Every write is conditional on what the decision was based on, so that
-// of two workers at one key the newer generation stays (ARCHITECTURE.md, "The
-// generation guard").
-func place(ctx context.Context, store *storage.Store, bucket string, o storage.Object) (messages.Result, storage.Stored, error) {
-	var there *storage.Stored // a small file is first put as if the key were free
-	look := o.Size >= lookFirst
+// settled is how long ago an object must have been written for the ledger to
+// say enough of it: by then, what stood at the key before it is of no account
+// (see storage.Object.Over).
+const settled = 20 * time.Minute
+
+// place is a load's object on its way to the bucket. Every write is conditional
+// on what the decision was based on, so that of two workers at one key the newer
+// generation stays (ARCHITECTURE.md, "The generation guard").
+type place struct {
+	store  *storage.Store
+	load   *messages.Load
+	object storage.Object
+
+	// remembered is the ledger's record of the object; nil when there is none.
+	// A hint: when it is wrong the store says so, and costs a look.
+	remembered *queue.Object
+	asked      time.Time // when the ledger was asked
+
+	// grave reads the ledger anew, for whether a newer generation deleted the
+	// object; nil for a destination that never deletes.
+	grave func(context.Context) (*queue.Object, error)
+	// bury records the deletion that is about to be carried out.
+	bury func(ctx context.Context, sha256, etag string) (superseded bool, err error)
+}
+
+// put puts the object where the load says unless the bucket holds something
+// newer.
+func (p *place) put(ctx context.Context) (messages.Result, storage.Stored, error) {
+	if p.buried(p.remembered) {
+		return messages.Superseded, storage.Stored{}, nil
+	}
+	there, look := p.guess()
+	return p.settle(ctx, there, look, p.decide)
+}
+
+// remove deletes the object unless the bucket holds something newer.
+func (p *place) remove(ctx context.Context) (messages.Result, storage.Stored, error) {
+	return p.settle(ctx, nil, true, p.decideDelete)
+}
+
+type decide func(ctx context.Context, there *storage.Stored) (messages.Result, storage.Stored, error)
+
+// settle decides until the object holds still under the decision.
+func (p *place) settle(ctx context.Context, there *storage.Stored, look bool, decide decide) (messages.Result, storage.Stored, error) {
 	var changed error
 	for range looks {
 		if look {
-			found, err := store.Head(ctx, bucket, o.Key)
+			found, err := p.store.Head(ctx, p.load.Bucket, p.load.Key)
 			switch {
 			case err == nil:
 				there = &found
@@ -37,7 +76,7 @@ func place(ctx context.Context, store *storage.Store, bucket string, o storage.O
 				return "", storage.Stored{}, fmt.Errorf("look at the object: %w", err)
 			}
 		}
-		result, stored, err := decide(ctx, store, bucket, o, there)
+		result, stored, err := decide(ctx, there)
 		if err == nil {
 			return result, stored, nil
 		}
@@ -49,33 +88,167 @@ func place(ctx context.Context, store *storage.Store, bucket string, o storage.O
 	return "", storage.Stored{}, fmt.Errorf("the object changed under each of %d decisions: %w", looks, changed)
 }
 
+// guess is what stands at the key as far as the ledger knows, and whether the
+// bucket is to be asked all the same: about what may be newer, ours, or too
+// young to know what was there before it.
+func (p *place) guess() (there *storage.Stored, look bool) {
+	r := p.remembered
+	switch {
+	case r == nil:
+		return nil, p.object.Size >= lookFirst
+	case r.Result == messages.Deleted:
+		return nil, false
+	case r.ETag == "" || r.Load == p.load.ID || p.asked.Sub(r.Time) < settled:
+		return nil, true
+	}
+	known := &storage.Stored{
+		Key: r.Key, ETag: r.ETag, Size: r.Bytes, ContentType: p.object.ContentType, Looked: p.asked, Holds: string(r.Holds),
+		Meta:    storage.Meta{Load: r.Load, Extraction: r.Extraction, Generation: r.Generation, Rows: r.Rows, SHA256: r.SHA256},
+		HasMeta: true,
+	}
+	if newer(known.Meta, p.object.Meta) {
+		return nil, true
+	}
+	return known, false
+}
+
 // decide makes the one decision that the object there asks for.
-func decide(ctx context.Context, store *storage.Store, bucket string, o storage.Object, there *storage.Stored) (messages.Result, storage.Stored, error) {
+func (p *place) decide(ctx context.Context, there *storage.Stored) (messages.Result, storage.Stored, error) {
+	o := p.object
 	if there == nil {
-		stored, err := store.Put(ctx, bucket, o, storage.IfAbsent())
-		return messages.Loaded, stored, err
+		return p.putFirst(ctx)
 	}
 	own := there.HasMeta && there.Meta.Load == o.Meta.Load
 	equal := there.HasMeta && there.Meta.SHA256 == o.Meta.SHA256
 	switch {
-	case own && equal && store.Encrypted(*there):
+	case own && equal && p.store.Encrypted(*there):
 		return messages.Loaded, *there, nil
 	case there.HasMeta && newer(there.Meta, o.Meta):
 		return messages.Superseded, *there, nil
-	case equal && o.Size <= storage.MaxSinglePut: // beyond it nothing can be copied
-		stored, err := store.Restamp(ctx, bucket, o.Key, *there, o.Meta)
-		if errors.Is(err, storage.ErrDenied) {
+	}
+	if n := p.load.Part.Lacks(messages.AccountSet(there.Holds)); n > 0 && !own {
+		return "", storage.Stored{}, &LoadError{Reason: messages.ReasonPartial, Err: fmt.Errorf(
+			"the object holds rows of %s that this extraction has none of and does not cover: they would be lost", accounts(n))}
+	}
+	if equal && o.Size <= storage.MaxSinglePut { // beyond it nothing can be copied
+		there.Holds = o.Holds
+		stored, err := p.store.Restamp(ctx, p.load.Bucket, o.Key, *there, o.Meta)
+		switch {
+		case errors.Is(err, storage.ErrDenied):
 			// A copy needs more rights than a put where somebody has tagged the
 			// object: then the bytes are sent again.
-			break
+		case err == nil && stored.ETag == there.ETag:
+			// This store keeps the ETag of a copy: only other bytes, or these in
+			// another form, keep out a writer that waits for it.
+			there = &stored
+			stored, err = p.replace(ctx, there)
+			return unchanged(own), stored, err
+		default:
+			return unchanged(own), stored, err
 		}
-		if own {
-			return messages.Loaded, stored, err
-		}
-		return messages.Unchanged, stored, err
 	}
-	stored, err := store.Put(ctx, bucket, o, storage.IfMatch(there.ETag))
+	stored, err := p.replace(ctx, there)
 	return messages.Loaded, stored, err
+}
+
+func unchanged(own bool) messages.Result {
+	if own {
+		return messages.Loaded
+	}
+	return messages.Unchanged
+}
+
+func accounts(n int) string {
+	if n == 1 {
+		return "1 account"
+	}
+	return fmt.Sprintf("%d accounts", n)
+}
+
+func (p *place) replace(ctx context.Context, there *storage.Stored) (storage.Stored, error) {
+	o := p.object
+	o.Over = there
+	return p.store.Put(ctx, p.load.Bucket, o, storage.IfMatch(there.ETag).Since(there.Looked))
+}
+
+// putFirst puts the object at a key that is free. Where objects are deleted, a
+// deletion by a newer generation may have freed it: its record is written before
+// the object goes, so that whoever puts an older one finds it, now or right
+// after the put, and takes the object back.
+func (p *place) putFirst(ctx context.Context) (messages.Result, storage.Stored, error) {
+	decided, o := time.Now(), p.object
+	if p.grave == nil {
+		stored, err := p.store.Put(ctx, p.load.Bucket, o, storage.IfAbsent().Since(decided))
+		return messages.Loaded, stored, err
+	}
+	grave, err := p.dug(ctx)
+	if err != nil || p.buried(grave) {
+		return messages.Superseded, storage.Stored{}, err
+	}
+	if grave != nil && decided.Sub(grave.Time) < settled {
+		// The bytes that stood here are not to come back under their ETag.
+		o.Over = &storage.Stored{ETag: grave.ETag, Meta: storage.Meta{SHA256: grave.SHA256}}
+	}
+	stored, err := p.store.Put(ctx, p.load.Bucket, o, storage.IfAbsent().Since(decided))
+	if err != nil {
+		return "", stored, err
+	}
+	if grave, err = p.dug(ctx); err != nil || !p.buried(grave) {
+		return messages.Loaded, stored, err
+	}
+	err = p.store.Delete(ctx, p.load.Bucket, p.load.Key, storage.IfMatch(stored.ETag).Since(time.Now()))
+	if errors.Is(err, storage.ErrPrecondition) { // it is another's by now
+		err = nil
+	}
+	return messages.Superseded, storage.Stored{}, err
+}
+
+// dug is the record of the object's deletion as it is now; nil when it is not
+// deleted.
+func (p *place) dug(ctx context.Context) (*queue.Object, error) {
+	r, err := p.grave(ctx)
+	if errors.Is(err, queue.ErrNotFound) || err == nil && r.Result != messages.Deleted {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for a deletion: %w", err)
+	}
+	return r, nil
+}
+
+// buried reports whether a record is of a deletion by a newer generation.
+func (p *place) buried(r *queue.Object) bool {
+	return r != nil && r.Result == messages.Deleted &&
+		newer(storage.Meta{Extraction: r.Extraction, Generation: r.Generation}, p.object.Meta)
+}
+
+// decideDelete deletes what is there if it is a load's and not newer. An object
+// that nobody of ours made is not ours to delete.
+func (p *place) decideDelete(ctx context.Context, there *storage.Stored) (messages.Result, storage.Stored, error) {
+	if there != nil && there.HasMeta && newer(there.Meta, p.object.Meta) {
+		return messages.Superseded, *there, nil
+	}
+	if there != nil && !there.HasMeta {
+		return "", storage.Stored{}, &LoadError{
+			Reason: messages.ReasonPartial, Err: errors.New("the partition is empty now, and the object at its key was not made by loadfleet"),
+			Remedy: "look at the object; move it, then replay",
+		}
+	}
+	if p.buried(p.remembered) {
+		return messages.Superseded, storage.Stored{}, nil
+	}
+	var was storage.Stored
+	if there != nil {
+		was = *there
+	}
+	if superseded, err := p.bury(ctx, was.Meta.SHA256, was.ETag); err != nil || superseded {
+		return messages.Superseded, storage.Stored{}, err
+	}
+	if there == nil {
+		return messages.Deleted, was, nil
+	}
+	err := p.store.Delete(ctx, p.load.Bucket, p.load.Key, storage.IfMatch(there.ETag).Since(there.Looked))
+	return messages.Deleted, was, err
 }
 
 // newer orders what two extractions of one table left at a key. Equal

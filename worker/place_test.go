@@ -24,7 +24,11 @@ func TestP4GenerationGuard(t *testing.T) {
 	const (
 		put    = storagetest.PutObject
 		head   = storagetest.HeadObject
-		copied = storagetest.CopyObject
+		copied = storagetest.CopyObject // of a part, too
+		create = storagetest.CreateUpload
+		part   = storagetest.UploadPart
+		done   = storagetest.CompleteUpload
+		abort  = storagetest.AbortUpload
 	)
 	ours := rows(t, "ours", 20)
 	type there struct {
@@ -58,15 +62,15 @@ func TestP4GenerationGuard(t *testing.T) {
 		{name: "same generation, lesser extraction", there: &there{extraction: "d", generation: 5, rows: rows(t, "d", 20)}, want: messages.Loaded,
 			requests: map[storagetest.Operation]int{put: 2, head: 1}},
 		{name: "older, equal content", there: &there{extraction: "d", generation: 4}, want: messages.Unchanged,
-			requests: map[storagetest.Operation]int{put: 1, head: 1, copied: 1}},
+			requests: map[storagetest.Operation]int{put: 1, head: 1, create: 1, copied: 1, done: 1}},
 		{name: "older, equal content, copies denied", there: &there{extraction: "d", generation: 4}, denied: true, want: messages.Loaded,
-			requests: map[storagetest.Operation]int{put: 2, head: 1, copied: 1}},
+			requests: map[storagetest.Operation]int{put: 1, head: 1, create: 2, copied: 1, abort: 1, part: 1, done: 1}},
 		{name: "older, other content", there: &there{extraction: "d", generation: 4, rows: rows(t, "older", 20)}, want: messages.Loaded,
 			requests: map[storagetest.Operation]int{put: 2, head: 1}},
 		{name: "not a load's", there: &there{foreign: true, rows: rows(t, "foreign", 20)}, want: messages.Loaded,
 			requests: map[storagetest.Operation]int{put: 2, head: 1}},
 		{name: "not a load's, equal content", there: &there{foreign: true}, want: messages.Loaded,
-			requests: map[storagetest.Operation]int{put: 2, head: 1}},
+			requests: map[storagetest.Operation]int{put: 1, head: 1, create: 1, part: 1, done: 1}},
 		{name: "changed between look and put", fault: storagetest.ConflictError, times: 3, want: messages.Loaded,
 			requests: map[storagetest.Operation]int{put: 4, head: 3}},
 		{name: "changed at every look of the first try", fault: storagetest.ConflictError, times: 5, want: messages.Loaded,

@@ -39,7 +39,7 @@ const (
 	disabled   = "arn:aws:kms:eu-central-1:111111111111:key/disabled"
 
 	workspace = "ws"
-	maxBucket = 150
+	maxBucket = 220
 )
 
 // The gateway allows one server per process, so all tests share this one and

@@ -1,0 +1,37 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+	"github.com/loadfleet/loadfleet/storage"
+)
+
+// Carry places a load's object, or deletes it, with a ledger of the test's own,
+// as a worker does whose destination may delete.
+func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storage.Object, ledger Ledger) (messages.Result, error) {
+	p := &place{store: store, load: l, object: o, asked: time.Now(), grave: ledger.Get, bury: ledger.Bury}
+	var err error
+	if p.remembered, err = ledger.Get(ctx); err != nil && !errors.Is(err, queue.ErrNotFound) {
+		return "", err
+	}
+	if l.Delete {
+		result, _, err := p.remove(ctx)
+		return result, err
+	}
+	result, stored, err := p.put(ctx)
+	if err == nil {
+		ledger.Record(result, stored)
+	}
+	return result, err
+}
+
+// Ledger is the ledger of one object, as one writer sees it.
+type Ledger interface {
+	Get(context.Context) (*queue.Object, error)
+	Bury(ctx context.Context, sha256, etag string) (superseded bool, err error)
+	Record(messages.Result, storage.Stored)
+}

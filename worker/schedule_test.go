@@ -1,0 +1,239 @@
+package worker_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+	"github.com/loadfleet/loadfleet/storage"
+	"github.com/loadfleet/loadfleet/storage/storagetest"
+	"github.com/loadfleet/loadfleet/worker"
+)
+
+// ledger is the ledger of one key, as JetStream keeps it: records are compared
+// and set, and an older one never replaces a newer.
+type ledger struct {
+	mu     sync.Mutex
+	stands *queue.Object
+}
+
+// view is the ledger for one load.
+type view struct {
+	*ledger
+	load *messages.Load
+}
+
+func (v view) Get(context.Context) (*queue.Object, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.stands == nil {
+		return nil, queue.ErrNotFound
+	}
+	stands := *v.stands
+	return &stands, nil
+}
+
+func (v view) write(o *messages.Outcome) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	o.Ended = time.Now()
+	record := messages.NewObject(v.load, o)
+	if record == nil || v.stands != nil && record.Before(&v.stands.Object) {
+		return false
+	}
+	v.stands = &queue.Object{Object: *record}
+	return true
+}
+
+func (v view) Bury(_ context.Context, sha256, etag string) (bool, error) {
+	return !v.write(&messages.Outcome{Result: messages.Deleted, SHA256: sha256, ETag: etag}), nil
+}
+
+func (v view) Record(result messages.Result, stored storage.Stored) {
+	v.write(&messages.Outcome{Result: result, ETag: stored.ETag, SHA256: stored.Meta.SHA256, Bytes: stored.Size})
+}
+
+// writer is a worker with one load, which waits before each of its writes until
+// the schedule lets it go on: after it has looked, and decided.
+type writer struct {
+	load    *messages.Load
+	content string // empty: the load deletes
+	turn    chan struct{}
+	waits   chan bool // true: about to write; false: ended
+	result  messages.Result
+	err     error
+}
+
+func (w *writer) run(ctx context.Context, store *storage.Store, l *ledger) {
+	ctx = storage.WithPermit(ctx, func() error {
+		w.waits <- true
+		<-w.turn
+		return nil
+	})
+	o := storage.Object{Key: w.load.Key, ContentType: "text/csv", Body: bytes.NewReader([]byte(w.content)), Size: int64(len(w.content)), SHA256: sha256.Sum256([]byte(w.content))}
+	o.Meta = storage.Meta{
+		Load: w.load.ID, Extraction: w.load.Extraction, Generation: w.load.Generation, Rows: 1, SHA256: fmt.Sprintf("%x", o.SHA256),
+	}
+	w.result, w.err = worker.Carry(ctx, store, w.load, o, view{l, w.load})
+	w.waits <- false
+}
+
+// TestP4AnySchedule lets writers of several generations look, wait and write in
+// any order at one key: what stays is the newest generation's, whether the
+// contents are equal to earlier ones, whether objects were deleted in between,
+// and however long a writer waited between its look and its write.
+func TestP4AnySchedule(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	schedules := 200
+	if testing.Short() {
+		schedules = 20
+	}
+	for seed := range schedules {
+		if err := r.schedule(uint64(seed)); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+func (r *rig) schedule(seed uint64) error {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	key, l := fmt.Sprintf("schedule/%d.csv", seed), &ledger{}
+	// Each content stands at most twice: see ARCHITECTURE.md, "What is not guaranteed".
+	contents := []string{"a", "a", "b", "b", ""}
+	rng.Shuffle(len(contents), func(i, j int) { contents[i], contents[j] = contents[j], contents[i] })
+	var writers []*writer
+	for i := range 3 + rng.IntN(3) {
+		load := &messages.Load{
+			Version: 1, Workspace: workspace, Destination: "acme", Extraction: fmt.Sprintf("e%d", i), Generation: int64(i + 1),
+			Bucket: r.bucket, Key: key, Delete: contents[i] == "",
+		}
+		load.ID = messages.LoadID(workspace, load.Extraction, load.Bucket, key)
+		writers = append(writers, &writer{load: load, content: contents[i], turn: make(chan struct{}), waits: make(chan bool)})
+	}
+	last := writers[len(writers)-1]
+	if rng.IntN(2) == 0 {
+		rng.Shuffle(len(writers), func(i, j int) { writers[i], writers[j] = writers[j], writers[i] })
+	}
+	// Most writers go through; some fall asleep before one of their writes.
+	idle, asleep, trace := append([]*writer(nil), writers...), []*writer(nil), ""
+	for len(idle)+len(asleep) > 0 {
+		var w *writer
+		if len(idle) > 0 && (len(asleep) == 0 || rng.IntN(4) > 0) {
+			w, idle = idle[0], idle[1:]
+			trace += fmt.Sprintf(" %d(%q)", w.load.Generation, w.content)
+			go w.run(r.t.Context(), r.direct, l)
+		} else {
+			i := rng.IntN(len(asleep))
+			w = asleep[i]
+			asleep = append(asleep[:i], asleep[i+1:]...)
+			trace += fmt.Sprintf(" %d wakes", w.load.Generation)
+			w.turn <- struct{}{}
+		}
+		for <-w.waits {
+			if rng.IntN(3) == 0 {
+				asleep = append(asleep, w)
+				trace += fmt.Sprintf(" %d sleeps", w.load.Generation)
+				break
+			}
+			w.turn <- struct{}{}
+		}
+	}
+	for _, w := range writers {
+		if w.err != nil {
+			return fmt.Errorf("generation %d: %w;%s", w.load.Generation, w.err, trace)
+		}
+	}
+	body, stored, err := r.direct.Get(r.t.Context(), r.bucket, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		if last.content != "" {
+			return fmt.Errorf("nothing is there, want generation %d;%s", last.load.Generation, trace)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	if string(text) != last.content || stored.Meta.Generation != last.load.Generation {
+		return fmt.Errorf("%q of generation %d is there, want %q of %d;%s", text, stored.Meta.Generation, last.content, last.load.Generation, trace)
+	}
+	return nil
+}
+
+// TestRestatementAsksOnce: a key that the ledger knows costs one request, and a
+// ledger that is wrong one look more.
+func TestRestatementAsksOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	store := r.store(r.endpoint)
+	l := &ledger{}
+	carry := func(generation int64, content string) messages.Result {
+		t.Helper()
+		load := &messages.Load{
+			Version: 1, Workspace: workspace, Destination: "acme", Extraction: fmt.Sprintf("e%d", generation), Generation: generation,
+			Bucket: r.bucket, Key: "k", Delete: content == "",
+		}
+		rename(load)
+		w := &writer{load: load, content: content, turn: make(chan struct{}), waits: make(chan bool, 100)}
+		close(w.turn)
+		w.run(t.Context(), store, l)
+		if w.err != nil {
+			t.Fatalf("generation %d: %v", generation, w.err)
+		}
+		return w.result
+	}
+	for i, c := range []struct {
+		name    string
+		age     time.Duration // of the ledger's record
+		content string
+		spoil   bool
+		want    messages.Result
+		looks   int
+		writes  int // requests
+	}{
+		{"first", 0, "a", false, messages.Loaded, 0, 1},
+		{"restated a day later", 24 * time.Hour, "b", false, messages.Loaded, 0, 1},
+		{"the same again a day later", 24 * time.Hour, "b", false, messages.Unchanged, 0, 3},
+		{"restated at once", 0, "c", false, messages.Loaded, 1, 1},
+		{"the ledger is wrong", 24 * time.Hour, "d", true, messages.Loaded, 1, 2},
+		{"deleted", 24 * time.Hour, "", false, messages.Deleted, 1, 1},
+		{"back a day later", 24 * time.Hour, "e", false, messages.Loaded, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if l.stands != nil {
+				l.stands.Time = time.Now().Add(-c.age)
+				if c.spoil {
+					l.stands.ETag = `"0123456789abcdef0123456789abcdef"`
+				}
+			}
+			before := len(r.proxy.Requests(storagetest.AnyOperation))
+			if got := carry(int64(i+1), c.content); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			looks, writes := 0, 0
+			for _, one := range r.proxy.Requests(storagetest.AnyOperation)[before:] {
+				if one.Operation == storagetest.HeadObject {
+					looks++
+				} else {
+					writes++
+				}
+			}
+			if looks != c.looks || writes != c.writes {
+				t.Errorf("%d looks and %d writes, want %d and %d", looks, writes, c.looks, c.writes)
+			}
+		})
+	}
+}
