@@ -83,6 +83,7 @@ func TestParseDefaults(t *testing.T) {
 		Region: "eu-central-1", Bucket: "acme-data", Folder: "/loads/{{workspace_id}}", FileFormat: encoding.CSV,
 		FileName: "{{filename}}-{{YYYY}}-{{MM}}-{{DD}}", Separator: encoding.Comma, PartitionBy: ByDay, Encryption: SSES3,
 		BucketKey: true, ACL: NoACL, UndatedRows: RejectUndated, EmptyPartition: KeepEmpty, PartialMonth: RejectPartial, Checksum: true,
+		SchemaDrift: AddColumns, PartitionColumns: KeepColumns,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
@@ -114,10 +115,11 @@ func TestParseEveryField(t *testing.T) {
 	got := parse(t, "title: Acme, Inc. — daily", "endpoint: https://s3.example.com", "path_style: true", "file_format: parquet", "file_name: '{{filename}}{{account}}'",
 		"partition_by: month", "load_by_account: true", "encryption: sse-kms-customer", "encryption_key: my-key", "workspaces: [ws1, ws2]",
 		"parquet: {compression: zstd}", "bucket_key: false", "acl: bucket-owner-read", "undated_rows: load_date", "empty_partition: delete",
-		"partial_month: replace", "manifest: on", "bucket_owner: someone", "checksum: off", "max_concurrency: 4", "rate_limit: 2.5")
+		"partial_month: replace", "schema_drift: freeze", "schema_sidecar: on", "partition_columns: drop", "folder: '{{filename}}/account={{account}}'", "manifest: on", "bucket_owner: someone", "checksum: off", "max_concurrency: 4", "rate_limit: 2.5")
 	want := &Settings{
 		ID: "acme", Title: "Acme, Inc. — daily", ConnectionOption: AccessKeys, AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: NewSecret(testSecret),
-		Region: "eu-central-1", Bucket: "acme-data", Endpoint: "https://s3.example.com", PathStyle: true, Folder: "/loads/{{workspace_id}}",
+		Region: "eu-central-1", Bucket: "acme-data", Endpoint: "https://s3.example.com", PathStyle: true, Folder: "{{filename}}/account={{account}}",
+		SchemaDrift: FreezeSchema, SchemaSidecar: true, PartitionColumns: DropColumns,
 		FileFormat: encoding.Parquet, FileName: "{{filename}}{{account}}", PartitionBy: ByMonth, LoadByAccount: true, Encryption: SSEKMSCustomer,
 		EncryptionKey: "my-key", Workspaces: []string{"ws1", "ws2"}, Parquet: Codec{"zstd"}, ACL: BucketOwnerRead, UndatedRows: DateByLoad,
 		EmptyPartition: DeleteEmpty, PartialMonth: ReplacePartial, Manifest: true, ManifestForms: []string{"json"}, BucketOwner: "someone", MaxConcurrency: 4, RateLimit: 2.5,
@@ -266,6 +268,10 @@ func TestParseRefuses(t *testing.T) {
 		{"empty partition", []string{"empty_partition: remove"}, []string{`empty_partition: "remove" is not one of its values (write one of keep, delete, empty_file)`}},
 		{"partial month", []string{"partition_by: month", "file_name: x", "partial_month: merge"}, []string{`partial_month: "merge" is not one of its values (write one of reject, replace)`}},
 		{"partial month by day", []string{"partial_month: replace"}, []string{"partial_month: goes with partition_by: month only (leave it out)"}},
+		{"no columns to leave out", []string{"partition_columns: drop"}, []string{
+			"partition_columns: would leave out columns that the folder names, and it names none (write a folder such as {{filename}}/date={{YYYY}}-{{MM}}-{{DD}}, with the column's name before the =, or partition_columns: keep)"}},
+		{"schema policies", []string{"schema_drift: frozen", "schema_sidecar: maybe"}, []string{
+			`schema_drift: "frozen" is not one of its values (write one of add, freeze, reject)`, `schema_sidecar: "maybe" is not one of its values (write on or off)`}},
 		{"forms of no manifest", []string{"manifest_forms: [json]"}, []string{`manifest_forms: says what manifests look like, and there are none (write manifest: on, or leave the field out)`}},
 		{"forms of manifests", []string{"manifest: on", "manifest_forms: [json, xml, json]"}, []string{
 			`manifest_forms: "xml" is not one of its values (write one of json, redshift, athena, success)`, `manifest_forms: "json" stands twice (leave one of them)`}},

@@ -36,17 +36,20 @@ type Settings struct {
 	Parquet Codec `json:"parquet,omitzero"` // of parquet
 	Avro    Codec `json:"avro,omitzero"`    // of avro
 
-	BucketKey      bool           `json:"bucket_key"` // sent with the KMS encryptions only
-	ACL            ACL            `json:"acl,omitempty"`
-	UndatedRows    UndatedRows    `json:"undated_rows"`
-	EmptyPartition EmptyPartition `json:"empty_partition"`
-	PartialMonth   PartialMonth   `json:"partial_month"` // what a month's file becomes when only some days come
-	Manifest       bool           `json:"manifest"`
-	ManifestForms  []string       `json:"manifest_forms,omitempty"` // with manifest; see [ManifestForms]
-	BucketOwner    string         `json:"bucket_owner,omitempty"`   // account id, sent as expected owner on every call
-	Checksum       bool           `json:"checksum"`
-	MaxConcurrency int            `json:"max_concurrency,omitempty"` // requests at once, 0 = the fleet's default
-	RateLimit      float64        `json:"rate_limit,omitempty"`      // requests per second, 0 = none
+	BucketKey        bool             `json:"bucket_key"` // sent with the KMS encryptions only
+	ACL              ACL              `json:"acl,omitempty"`
+	UndatedRows      UndatedRows      `json:"undated_rows"`
+	EmptyPartition   EmptyPartition   `json:"empty_partition"`
+	PartialMonth     PartialMonth     `json:"partial_month"` // what a month's file becomes when only some days come
+	Manifest         bool             `json:"manifest"`
+	ManifestForms    []string         `json:"manifest_forms,omitempty"` // with manifest; see [ManifestForms]
+	SchemaDrift      SchemaDrift      `json:"schema_drift,omitempty"`   // "" is add
+	SchemaSidecar    bool             `json:"schema_sidecar,omitempty"`
+	PartitionColumns PartitionColumns `json:"partition_columns,omitempty"` // "" is keep
+	BucketOwner      string           `json:"bucket_owner,omitempty"`      // account id, sent as expected owner on every call
+	Checksum         bool             `json:"checksum"`
+	MaxConcurrency   int              `json:"max_concurrency,omitempty"` // requests at once, 0 = the fleet's default
+	RateLimit        float64          `json:"rate_limit,omitempty"`      // requests per second, 0 = none
 
 	// Approved and Paused are the fleet's, not the customer's: operators set
 	// them, they are stored with the document, and Parse never touches them.
@@ -132,6 +135,17 @@ const (
 	KeepEmpty   EmptyPartition = "keep"
 	DeleteEmpty EmptyPartition = "delete"
 	EmptyFile   EmptyPartition = "empty_file"
+)
+
+// SchemaDrift says what becomes of an extraction whose columns are not those
+// that its table had so far.
+type SchemaDrift string
+
+// The policies for schemas that drift.
+const (
+	AddColumns   SchemaDrift = "add"    // the files have the extraction's columns
+	FreezeSchema SchemaDrift = "freeze" // the files keep the table's; others are left out
+	RejectDrift  SchemaDrift = "reject" // the extraction fails when it has others
 )
 
 // PartialMonth says what becomes of a month's file when an extraction covers

@@ -31,6 +31,9 @@ parquet:
 acl: none
 undated_rows: reject
 empty_partition: keep
+schema_drift: add
+schema_sidecar: "off"
+partition_columns: keep
 manifest: "on"
 manifest_forms: ["json"]
 bucket_owner: "012345678901"

@@ -22,6 +22,7 @@ func (c *checker) judge() {
 	c.templates()
 	c.encryption()
 	c.manifests()
+	c.partitionColumns()
 	c.inapplicable()
 }
 

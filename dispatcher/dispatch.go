@@ -23,7 +23,7 @@ func (d *Dispatcher) dispatch(ctx context.Context, e *extraction) (messages.Plan
 			return messages.Plan{}, err
 		}
 		done = &counts
-		if err := d.publish(ctx, e, messages.Event{Kind: messages.EventDispatched, Plan: done}); err != nil {
+		if err := d.publish(ctx, e, messages.Event{Kind: messages.EventDispatched, Plan: done, Notes: e.notes}); err != nil {
 			return messages.Plan{}, err
 		}
 	}
@@ -45,6 +45,10 @@ func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction) (counts messa
 	if err != nil {
 		return counts, err
 	}
+	if err := d.remember(ctx, e, p); err != nil {
+		return counts, err
+	}
+	e.notes = p.notes()
 	ps, err := newPartitions(e.commit, p, d.cfg.scratch())
 	if err != nil {
 		return counts, err

@@ -178,7 +178,7 @@ type reader struct {
 
 func (r *reader) open(ctx context.Context) {
 	opts := encoding.DecodeOptions{
-		UnknownColumns: r.e.commit.UnknownColumns == messages.IgnoreUnknown,
+		UnknownColumns: r.e.commit.UnknownColumns == messages.IgnoreUnknown || r.p.Loose,
 		ChunkBytes:     r.d.cfg.chunkBytes(),
 		MaxBatchBytes:  r.d.cfg.MaxBatchSize,
 		MaxRowBytes:    maxRowBytes,

@@ -57,6 +57,11 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 			return nil, err
 		}
 	}
+	columns, err := d.drift(ctx, e, s, schema)
+	if err != nil {
+		return nil, err
+	}
+	schema = columns.files
 	if schema != nil {
 		if err := checkColumns(e.commit, schema, s.LoadByAccount); err != nil {
 			return nil, err
@@ -78,11 +83,16 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 	for _, form := range s.ManifestForms {
 		manifests = append(manifests, messages.ManifestForm(form))
 	}
+	without, err := leftOut(s, schema, e.commit)
+	if err != nil {
+		return nil, err
+	}
 	return &messages.PinnedPlan{
 		Version: messages.Version, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
-		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression},
+		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression, Without: without},
 		By:   string(s.PartitionBy), Account: s.LoadByAccount, Undated: string(s.UndatedRows),
 		Empty: string(s.EmptyPartition), PartialMonth: string(s.PartialMonth), Accounts: accounts, Manifests: manifests,
+		Ignored: columns.ignored, Loose: columns.loose,
 		Schema: schema, Time: e.at.UTC(),
 	}, nil
 }
@@ -139,6 +149,26 @@ func (d *Dispatcher) knownAccounts(ctx context.Context, e *extraction, s *destin
 		}}
 	}
 	return slices.Sorted(maps.Keys(known)), nil
+}
+
+// leftOut lists the columns that the files leave out to readers of their folders.
+// The date column stays where the load dates rows: its values are not the key's.
+func leftOut(s *destination.Settings, schema *encoding.Schema, c *messages.Commit) ([]string, error) {
+	if s.PartitionColumns != destination.DropColumns || schema == nil {
+		return nil, nil
+	}
+	date, account := c.DateColumn, ""
+	if s.UndatedRows == destination.DateByLoad {
+		date = ""
+	}
+	if s.LoadByAccount {
+		account = c.AccountColumn
+	}
+	columns, err := destination.PartitionColumnsIn(s.Folder, schema, date, account)
+	if err != nil {
+		return nil, fmt.Errorf("partition columns: %w", err)
+	}
+	return columns, nil
 }
 
 // naming compiles the plan's templates.

@@ -19,6 +19,7 @@ type extraction struct {
 	Workspace, Extraction string
 	commit                *messages.Commit
 	at                    time.Time // when JetStream stored the commit
+	notes                 []string  // for the event dispatched
 }
 
 // maxRowBytes bounds one row, so that a slice of one row fits a message.

@@ -80,6 +80,21 @@ func (r *Rows) Size() int64 {
 // RowBytes is about what one row takes.
 func (r *Rows) RowBytes() int64 { return r.Size()/int64(max(r.n, 1)) + 1 }
 
+// Without is the rows without the named columns. They share memory.
+func (r *Rows) Without(names []string) (*Rows, error) {
+	schema, err := r.schema.Without(names)
+	if err != nil || schema == r.schema {
+		return r, err
+	}
+	left := &Rows{schema: schema, n: r.n, vectors: make([]vector, 0, schema.Len())}
+	for i, c := range r.schema.columns {
+		if _, ok := schema.Index(c.Name); ok {
+			left.vectors = append(left.vectors, r.vectors[i])
+		}
+	}
+	return left, nil
+}
+
 func bit(b []byte, i int) bool { return b[i>>3]&(1<<(i&7)) != 0 }
 func setBit(b []byte, i int)   { b[i>>3] |= 1 << (i & 7) }
 func bitmapBytes(n int) int    { return (n + 7) / 8 }

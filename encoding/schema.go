@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -142,6 +143,16 @@ func (s *Schema) Columns() []Column { return append([]Column(nil), s.columns...)
 
 // Index finds a column by its exact name.
 func (s *Schema) Index(name string) (int, bool) { i, ok := s.index[name]; return i, ok }
+
+// Without is the schema without the named columns; itself when it has none of
+// them. A schema cannot lose its last column.
+func (s *Schema) Without(names []string) (*Schema, error) {
+	left := slices.DeleteFunc(s.Columns(), func(c Column) bool { return slices.Contains(names, c.Name) })
+	if len(left) == len(s.columns) {
+		return s, nil
+	}
+	return NewSchema(left)
+}
 
 // Equal reports whether both have the same columns in the same order.
 func (s *Schema) Equal(o *Schema) bool {

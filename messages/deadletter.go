@@ -28,6 +28,7 @@ const (
 	ReasonCount              Reason = "count"               // rows do not add up to the commit's counts
 	ReasonUndecodable        Reason = "undecodable"         // a batch or load that cannot be read
 	ReasonBadRow             Reason = "bad-row"             // a value of a wrong type, date or column
+	ReasonDrift              Reason = "drift"               // its columns are not the table's, and the destination wants those
 	ReasonPartial            Reason = "partial"             // it would replace a file with less than the file holds
 	ReasonKey                Reason = "key"                 // a key that cannot be: too long
 	ReasonDestination        Reason = "destination"         // denied, no bucket, key disabled: the customer's side
@@ -39,7 +40,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		ReasonInvalidCommit, ReasonWorkspace, ReasonUnknownDestination, ReasonIncomplete, ReasonCount, ReasonUndecodable,
-		ReasonBadRow, ReasonPartial, ReasonKey, ReasonDestination, ReasonExhausted, ReasonPoison,
+		ReasonBadRow, ReasonDrift, ReasonPartial, ReasonKey, ReasonDestination, ReasonExhausted, ReasonPoison,
 	}
 }
 
@@ -61,6 +62,8 @@ func (r Reason) Remedy() string {
 		return "check the batch's Content-Type, Content-Encoding and body, and publish the extraction again under a new id"
 	case ReasonBadRow:
 		return "correct the value or the schema, and publish the extraction again under a new id"
+	case ReasonDrift:
+		return "extract the table's own columns, or let the destination take others (schema_drift: add), and replay"
 	case ReasonPartial:
 		return "extract all that the file holds, say so in the commit's covers, and publish it as a new extraction; a destination with partial_month: replace takes part of a month"
 	case ReasonKey:

@@ -35,6 +35,7 @@ type Event struct {
 	Plan    *Plan    `json:"plan,omitempty"`    // dispatched
 	Outcome *Outcome `json:"outcome,omitempty"` // outcome
 	Failure *Failure `json:"failure,omitempty"` // failed
+	Notes   []string `json:"notes,omitempty"`   // dispatched: what was done otherwise than the extraction might expect
 }
 
 // Plan counts what was dispatched.

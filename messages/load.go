@@ -49,6 +49,7 @@ type FileSpec struct {
 	Format      encoding.Format    `json:"format"`
 	Separator   encoding.Separator `json:"separator,omitempty"`
 	Compression string             `json:"compression,omitempty"` // of Parquet pages or Avro blocks
+	Without     []string           `json:"without,omitempty"`     // columns of the rows that the file leaves out: its key names their value
 }
 
 // Partition says which rows the load holds; a worker checks them against it.

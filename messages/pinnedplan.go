@@ -23,8 +23,10 @@ type PinnedPlan struct {
 	PartialMonth string           `json:"partial_month,omitempty"`   // absent: replace
 	Accounts     []string         `json:"accounts,omitempty"`        // whose partitions may have become empty, when the commit does not list them
 	Manifests    []ManifestForm   `json:"manifests,omitempty"`
-	Schema       *encoding.Schema `json:"schema,omitempty"` // nil: there are no rows, and none was declared
-	Time         time.Time        `json:"time"`             // "today" and the time of the load
+	Schema       *encoding.Schema `json:"schema,omitempty"`          // nil: there are no rows, and none was declared
+	Ignored      []string         `json:"ignored_columns,omitempty"` // that the destination's frozen schema lacks
+	Loose        bool             `json:"loose,omitempty"`           // columns that the schema lacks are passed over, whatever the commit says
+	Time         time.Time        `json:"time"`                      // "today" and the time of the load
 }
 
 // EncodePlan writes the plan as the JSON that is pinned.

@@ -16,6 +16,7 @@ const (
 	dispatchedRoot = "dispatched"
 	eventRoot      = "event"
 	deadRoot       = "dead"
+	schemaRoot     = "schema"
 	objectRoot     = "object"
 	auditRoot      = "audit"
 	tallyRoot      = "tally"
@@ -143,6 +144,11 @@ func EventKindSubjects(workspace string, kind EventKind) string {
 // DeadLetterSubject is the one place of a dead letter.
 func DeadLetterSubject(d *DeadLetter) string {
 	return strings.Join([]string{deadRoot, string(d.Stage), Token(d.Destination), Token(d.ID)}, ".")
+}
+
+// TableSchemaSubject is where the last known columns of a table stand.
+func TableSchemaSubject(destination, workspace, table string) string {
+	return strings.Join([]string{schemaRoot, Token(destination), Token(workspace), Token(table)}, ".")
 }
 
 // PlanSubject is where the plan of an extraction's dispatch is pinned.

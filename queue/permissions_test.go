@@ -148,6 +148,13 @@ func (w *secureWalk) dispatch(t *testing.T) {
 		t.Fatalf("plan: got %v, want ErrNoPlan", err)
 	}
 	drain(t, "objects", q.Objects().All(ctx, "acme"))
+	known, revision, err := q.TableSchema(ctx, "acme", "ws", "ads")
+	if err != nil || known != nil {
+		t.Fatalf("table schema: got %v, %v, want none", known, err)
+	}
+	schema, err := encoding.NewSchema([]encoding.Column{{Name: "a", Type: encoding.Type{Kind: encoding.Bool}}})
+	must(t, "schema", err)
+	must(t, "put table schema", q.PutTableSchema(ctx, "acme", "ws", "ads", &messages.TableSchema{Schema: schema}, revision))
 	_, err = q.PinPlan(ctx, "ws", "e1", []byte("{}"))
 	must(t, "pin plan", err)
 	if n := drain(t, "batches", q.Batches(ctx, "ws", "e1", nil)); n != 3 {

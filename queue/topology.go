@@ -20,6 +20,7 @@ const (
 	streamEvents  = "EVENTS"
 	streamPast    = "PAST"
 	streamDead    = "DEAD"
+	streamSchemas = "SCHEMAS"
 
 	bucketDestinations = "destinations"
 )
@@ -136,6 +137,15 @@ func (c Config) streamConfigs() []jetstream.StreamConfig {
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardOld,
 		MaxAge:            keepPast,
+		Duplicates:        recall,
+		AllowDirect:       true,
+	}, {
+		Name:              streamSchemas,
+		Description:       "the columns that tables have had so far",
+		Subjects:          []string{"schema.*.*.*"},
+		Retention:         jetstream.LimitsPolicy,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
 		Duplicates:        recall,
 		AllowDirect:       true,
 	}, {

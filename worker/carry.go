@@ -123,6 +123,9 @@ func (w *Worker) encode(ctx context.Context, d *queue.LoadDelivery, file *spool)
 		if err := checkPartition(l, part); err != nil {
 			return err
 		}
+		if part, err = part.Without(l.File.Without); err != nil {
+			return undecodable("%w", err)
+		}
 		if out == nil {
 			if out, err = encoding.NewWriter(file, part.Schema(), fileOptions(l)); err != nil {
 				return unwritable(err, "a newer dispatcher may have planned it: update the workers, then replay")

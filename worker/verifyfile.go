@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
@@ -95,7 +96,12 @@ func (v *verification) readBack(o *messages.Outcome, file io.ReaderAt, size int6
 	}
 	var rows, strays int64
 	var first error
-	err := encoding.ReadFile(file, size, plan.Schema, encoding.FileOptions{
+	schema, err := plan.Schema.Without(plan.File.Without)
+	if err != nil {
+		v.found(FindingSchema, o, "the plan's files would have no columns: %s", err)
+		return
+	}
+	err = encoding.ReadFile(file, size, schema, encoding.FileOptions{
 		Format: plan.File.Format, Separator: plan.File.Separator, Compression: plan.File.Compression,
 	}, func(part *encoding.Rows) error {
 		n, err := v.partition.strays(part, o.Key)
@@ -133,6 +139,10 @@ type partitionCheck struct {
 	date, account int   // columns, -1 when keys do not depend on them
 	loadDay       int32 // of rows without a date
 	undated       bool  // whether such rows are dated by the load
+
+	// Columns that the file leaves out, so that the key itself must name their
+	// value: "" when they are in the file.
+	dateLevel, accountLevel string
 }
 
 func newPartitionCheck(c *messages.Commit, p *messages.PinnedPlan) (*partitionCheck, error) {
@@ -155,13 +165,46 @@ func newPartitionCheck(c *messages.Commit, p *messages.PinnedPlan) (*partitionCh
 	if p.Schema == nil {
 		return check, nil
 	}
-	if i, ok := p.Schema.Index(c.DateColumn); ok && naming.Dated() {
+	inFile, err := p.Schema.Without(p.File.Without)
+	if err != nil {
+		return nil, fmt.Errorf("pinned columns: %w", err)
+	}
+	if i, ok := inFile.Index(c.DateColumn); ok && naming.Dated() {
 		check.date = i
 	}
-	if i, ok := p.Schema.Index(c.AccountColumn); ok && naming.ByAccount() {
+	if i, ok := inFile.Index(c.AccountColumn); ok && naming.ByAccount() {
 		check.account = i
 	}
+	for _, column := range p.File.Without {
+		switch column {
+		case c.DateColumn:
+			check.dateLevel = column
+		case c.AccountColumn:
+			check.accountLevel = column
+		}
+	}
 	return check, nil
+}
+
+// named is the day and account that the key says of columns that are not in the
+// file.
+func (p *partitionCheck) named(key string) (day int32, account string, err error) {
+	if p.dateLevel != "" {
+		text, _ := destination.HiveValue(key, p.dateLevel)
+		at, err := time.Parse(time.DateOnly, text)
+		if err != nil {
+			return 0, "", fmt.Errorf("the key names no day under %s=, and the file leaves that column out", p.dateLevel)
+		}
+		day = int32(at.Unix() / 86400)
+	}
+	if p.accountLevel != "" {
+		text, ok := destination.HiveValue(key, p.accountLevel)
+		if !ok || text == "" {
+			return 0, "", fmt.Errorf("the key names no account under %s=, and the file leaves that column out", p.accountLevel)
+		}
+		account = text
+	}
+	return day, account, nil
 }
 
 // strays counts the rows whose key is not this one. The error says why the
@@ -170,7 +213,17 @@ func newPartitionCheck(c *messages.Commit, p *messages.PinnedPlan) (*partitionCh
 func (p *partitionCheck) strays(rows *encoding.Rows, key string) (n int64, err error) {
 	var whys []error // by group; the first is that of rows at home
 	whys = append(whys, nil)
+	keyDay, keyAccount, err := p.named(key)
+	if err != nil {
+		return int64(rows.Len()), err
+	}
 	groups, err := rows.Group(p.date, p.account, func(day int32, hasDay bool, account string, hasAccount bool) (int32, error) {
+		if p.dateLevel != "" {
+			day, hasDay = keyDay, true
+		}
+		if p.accountLevel != "" {
+			account = keyAccount
+		}
 		why := p.stray(day, hasDay, account, hasAccount, key)
 		if why == nil {
 			return 0, nil

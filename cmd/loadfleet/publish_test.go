@@ -30,8 +30,10 @@ region: us-east-1
 endpoint: %s
 path_style: true
 bucket: acme
-folder: %s/{{filename}}
-`, id, h.variable("AWS_ENDPOINT_URL"), id)
+`, id, h.variable("AWS_ENDPOINT_URL"))
+	if joined := strings.Join(lines, "\n"); !strings.Contains(joined, "folder:") {
+		lines = append(lines, "folder: "+id+"/{{filename}}")
+	}
 	if joined := strings.Join(lines, "\n"); !strings.Contains(joined, "file_format") {
 		lines = append(lines, "file_format: csv")
 	}
