@@ -3,7 +3,7 @@
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke
+.PHONY: demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline memory
 
 # Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
 # what else to ask for: make bench BENCH='--shape 60000x30x20 --format csv'
@@ -46,3 +46,19 @@ bench-peers-full: setup ## the jobs of a million rows, three times: about an hou
 
 bench-smoke: ## every benchmark of the encoders once, for whether it still runs
 	go test -run '^$$' -bench . -benchtime 1x ./encoding
+
+# Benchmarks that are compared, on one core; the machine should have nothing else to do.
+COMPARED := ./encoding
+BASELINE := testdata/bench/baseline.txt
+COMPARE := taskset -c 0 env GOMAXPROCS=1 go test -run '^$$' -bench 'Decode|Write' -count 6 -benchtime 300ms $(COMPARED)
+
+bench-compare: ## the encoders against the stored baseline, by benchstat
+	$(COMPARE) > /tmp/loadfleet-bench.txt
+	go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da $(BASELINE) /tmp/loadfleet-bench.txt
+
+bench-baseline: ## store this machine's figures as the baseline
+	mkdir -p $(dir $(BASELINE))
+	$(COMPARE) > $(BASELINE)
+
+memory: ## 2 GB in one partition, and in 50,000, within 256 MB a process; prints the peaks
+	LOADFLEET_TEST_FULL_SIZE=1 go test ./cmd/loadfleet -run 'TestP9' -count 1 -v -timeout 60m | grep -v '^{'

@@ -79,15 +79,15 @@ func (c Config) withDefaults() Config {
 
 // fixedBytes is what a process has resident before it reads the first row: its
 // code, the runtime, and the queue's buffers.
-const fixedBytes = 72 << 20
+const fixedBytes = 80 << 20
 
 // chunkBytes is how much a reader may hold in columns. What the budget leaves
-// covers four such for each reader: the chunk with the room it grows into, the
-// bodies it is decoded from, and what the garbage collector has not yet taken
-// back. A walk over what was spilled holds less (see scratch).
+// covers five such for each reader: the chunk with the room it grows into (two),
+// the bodies it is decoded from, and what the garbage collector has not yet
+// taken back. A walk over what was spilled holds less (see scratch).
 func (c Config) chunkBytes() int64 {
 	left := max(c.MemoryBytes-fixedBytes, c.MemoryBytes/4)
-	return max(left/int64(4*c.Readers*c.Concurrency), 1<<20)
+	return max(left/int64(5*c.Readers*c.Concurrency), 1<<20)
 }
 
 // scratch is where an extraction beyond its chunks goes: with three levels of

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -46,6 +48,33 @@ type field struct {
 	seen   *observed
 	next   *field // the field that followed last time
 	key    []byte // how the key was written last, colon and blanks included
+	// Its first and last 8 bytes; of a shorter one all of it, under the mask.
+	head, tail, mask uint64
+}
+
+// spell keeps how the key is written.
+func (f *field) spell(key []byte) {
+	f.key = append(f.key[:0], key...)
+	if n := len(key); n >= 8 {
+		f.head, f.tail = binary.LittleEndian.Uint64(key), binary.LittleEndian.Uint64(key[n-8:])
+		return
+	}
+	var w [8]byte
+	copy(w[:], key)
+	f.head, f.mask = binary.LittleEndian.Uint64(w[:]), 1<<(8*len(key))-1
+}
+
+// stands reports whether the rest of a key of other than 8 to 16 bytes stands
+// at b[p], in a line of a window. Of those, row compares two words without a call.
+func (f *field) stands(b []byte, p int) bool {
+	n := len(f.key)
+	if n == 0 || len(b)-p <= n {
+		return false
+	}
+	if n < 8 {
+		return binary.LittleEndian.Uint64(b[p:])&f.mask == f.head
+	}
+	return string(b[p:p+n]) == string(f.key)
 }
 
 // observedKind is the kind of a field whose values an Inferrer looks at.
@@ -130,7 +159,8 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 	} else {
 		for {
 			p++
-			if g := f.next; g != nil && len(g.key) > 0 && len(b)-p > len(g.key) && string(b[p:p+len(g.key)]) == string(g.key) {
+			if g := f.next; g != nil && (len(b)-p > 16 && uint(len(g.key)-8) <= 8 &&
+				binary.LittleEndian.Uint64(b[p:]) == g.head && binary.LittleEndian.Uint64(b[p+len(g.key)-8:]) == g.tail || g.stands(b, p)) {
 				f = g
 				p += len(g.key)
 				if b[p] <= ' ' {
@@ -155,6 +185,8 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 				p = s.number(f.column, row, b, p)
 			case Date:
 				p = s.date(f.column, row, b, p)
+			case Bool:
+				p = s.truth(f.column, row, b, p)
 			case observedKind:
 				p = s.observe(f, b, p)
 			case 0:
@@ -233,7 +265,7 @@ func (s *ndjson) key(before *field, b []byte, p, n int) (*field, int) {
 	}
 	if spelling := b[start:p]; string(f.key) != string(spelling) && s.spelled < maxSpelled && f.name != "" {
 		s.spelled += max(len(spelling)-cap(f.key), 0)
-		f.key = append(f.key[:0], spelling...)
+		f.spell(spelling)
 	}
 	before.next = f
 	return f, p
@@ -311,6 +343,17 @@ func (s *ndjson) date(c *columnBuilder, row int, b []byte, p int) int {
 	return s.other(c, row, b, p)
 }
 
+func (s *ndjson) truth(c *columnBuilder, row int, b []byte, p int) int {
+	switch w := binary.LittleEndian.Uint32(b[p:]); {
+	case w == 't'|'r'<<8|'u'<<16|'e'<<24:
+		c.setBool(row, true)
+		return p + 4
+	case w == 'f'|'a'<<8|'l'<<16|'s'<<24 && b[p+4] == 'e':
+		return p + 5
+	}
+	return s.other(c, row, b, p)
+}
+
 // other takes a value of any form for a column of any kind but String.
 func (s *ndjson) other(c *columnBuilder, row int, b []byte, p int) int {
 	if isNull(b, p) {
@@ -333,6 +376,11 @@ func (s *ndjson) other(c *columnBuilder, row int, b []byte, p int) int {
 	var end int
 	var err error
 	if b[p] == '"' {
+		if c.kind == Decimal || c.kind == Int64 || c.kind == Float64 {
+			if end = c.setShort(row, b, p+1); end >= 0 && b[end] == '"' {
+				return end + 1
+			}
+		}
 		if text, end = s.string(b, p); end < 0 {
 			return -1
 		}
@@ -371,7 +419,12 @@ func (c *columnBuilder) literal(row int, v []byte) error {
 		return errNested
 	}
 	switch c.kind {
-	case Int64, Float64, Decimal:
+	case Float64:
+		if number { // and proved to be one
+			return c.setFloat(row, v)
+		}
+		return errNotNumber
+	case Int64, Decimal:
 		if number {
 			return c.parse(row, v)
 		}
@@ -410,7 +463,10 @@ func (c *columnBuilder) setShort(row int, b []byte, p int) int {
 		return end
 	case Float64:
 		if v >= maxExact {
-			return -1
+			if c.setFloat(row, b[p:end]) != nil {
+				return -1
+			}
+			return end
 		}
 		n := float64(v) / floatTens[fraction] // both exact, so the quotient is the nearest
 		if neg {
@@ -425,6 +481,16 @@ func (c *columnBuilder) setShort(row int, b []byte, p int) int {
 	}
 	c.decimals[row] = n
 	return end
+}
+
+// setFloat sets the row to a number that is proved to be one in JSON's form.
+func (c *columnBuilder) setFloat(row int, v []byte) error {
+	f, err := strconv.ParseFloat(string(v), 64)
+	if err != nil || math.IsInf(f, 0) {
+		return errNotFinite
+	}
+	c.floats[row] = f
+	return nil
 }
 
 // parse sets the row to what v says, in a column that is not text.

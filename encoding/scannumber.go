@@ -42,8 +42,8 @@ func leadingDigits(w uint64) (v uint64, n int) {
 	return ((x&0x000000ff000000ff)*0x000f424000000064 + (x>>16&0x000000ff000000ff)*0x0000271000000001) >> 32, n
 }
 
-// shortNumber reads a plain number (no exponent, at most 18 digits, of which
-// 8 behind the point) at b[p], in a line of a window. v is its digits
+// shortNumber reads a plain number (no exponent, at most 18 digits before the
+// point and 19 in all) at b[p], in a line of a window. v is its digits
 // without the point, fraction how many of them stand behind it. ok is false
 // when the number is of another form or none, which says nothing about its
 // validity. Leading zeros are left to the slow way.
@@ -74,12 +74,21 @@ func shortNumber(b []byte, p int) (neg bool, v uint64, fraction, end int, ok boo
 	}
 	if b[p] == '.' {
 		f, m := leadingDigits(binary.LittleEndian.Uint64(b[p+1:]))
-		if m == 0 || n > 10 {
+		if m == 0 || n+m > 19 {
 			return neg, 0, 0, p, false
 		}
 		v = v*tens[m] + f
 		fraction = m
 		p += 1 + m
+		for m == 8 {
+			f, m = leadingDigits(binary.LittleEndian.Uint64(b[p:]))
+			if n+fraction+m > 19 {
+				return neg, 0, 0, p, false
+			}
+			v = v*tens[m] + f
+			fraction += m
+			p += m
+		}
 	}
 	c := b[p]
 	return neg, v, fraction, p, c-'0' > 9 && c != '.' && c|0x20 != 'e'
