@@ -199,7 +199,12 @@ func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery,
 	if e.commit != nil {
 		letter.Destination = e.commit.Destination
 	}
-	return "reject", delivery.DeadLetter(answer, letter)
+	err = delivery.DeadLetter(answer, letter)
+	if errors.Is(err, queue.ErrDeadLettersFull) {
+		// The commit stays on the queue; it is told again each time.
+		return "hold", errors.Join(err, delivery.Retry(answer, d.cfg.HoldDelay/2+rand.N(d.cfg.HoldDelay)))
+	}
+	return "reject", err
 }
 
 // maxTries bounds the commits whose tries are remembered: some are settled by

@@ -44,6 +44,7 @@ func TestVerdict(t *testing.T) {
 		{"messages.BatchError", &messages.BatchError{}, reject, messages.ReasonCount},
 		{"messages.DecodeError", &messages.DecodeError{}, retry, messages.ReasonExhausted},
 		{"queue.ErrClosed", queue.ErrClosed, retry, messages.ReasonExhausted},
+		{"queue.ErrDeadLettersFull", queue.ErrDeadLettersFull, retry, messages.ReasonExhausted},
 		{"queue.ErrLeaseLost", queue.ErrLeaseLost, retry, messages.ReasonExhausted},
 		{"queue.ErrSettled", queue.ErrSettled, retry, messages.ReasonExhausted},
 		{"queue.ErrNotFound", queue.ErrNotFound, retry, messages.ReasonExhausted},

@@ -33,6 +33,7 @@ type Event struct {
 	Table       string    `json:"table,omitempty"` // the commit's filename
 
 	Plan    *Plan    `json:"plan,omitempty"`    // dispatched
+	Counts  Counts   `json:"counts,omitempty"`  // completed: how its loads had ended by then
 	Outcome *Outcome `json:"outcome,omitempty"` // outcome
 	Failure *Failure `json:"failure,omitempty"` // failed
 	Notes   []string `json:"notes,omitempty"`   // dispatched: what was done otherwise than the extraction might expect
@@ -164,6 +165,7 @@ func (e *Event) check() error {
 	if e.Outcome != nil {
 		e.Outcome.check(found)
 	}
+	e.Counts.check("counts", found)
 	return decoded("event", found)
 }
 

@@ -28,6 +28,7 @@ const (
 	HeaderDeadLetter  = "Loadfleet-Dead-Letter"
 	HeaderCommittedAt = "Loadfleet-Committed-At" // on a replayed commit: when the first one was stored
 	HeaderReplays     = "Loadfleet-Replays"      // on a replayed message: how often it came back from the dead letters
+	HeaderSettler     = "Loadfleet-Settler"      // on an outcome: the worker's process whose tally counts it
 	HeaderContentType = "Content-Type"
 	HeaderEncoding    = "Content-Encoding"
 	HeaderMsgID       = "Nats-Msg-Id"

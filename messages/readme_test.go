@@ -106,6 +106,7 @@ func TestOneListOfFields(t *testing.T) {
 		{"fields: commit batch", CommitSchema, "batch", BatchManifest{}},
 		{"fields: event", EventSchema, "", Event{}},
 		{"fields: event plan", EventSchema, "plan", Plan{}},
+		{"fields: event count", EventSchema, "count", Count{}},
 		{"fields: event outcome", EventSchema, "outcome", Outcome{}},
 		{"fields: event failure", EventSchema, "failure", Failure{}},
 		{"fields: dead-letter", DeadLetterSchema, "", DeadLetter{}},

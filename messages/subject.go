@@ -126,6 +126,15 @@ func EventSubject(e *Event) string {
 	return s
 }
 
+// EventOrigin says of which extraction and kind the event on a subject is.
+func EventOrigin(subject string) (workspace, extraction string, kind EventKind, ok bool) {
+	t := strings.Split(subject, ".")
+	if len(t) < 4 || t[0] != eventRoot || !ValidID(t[1]) || !ValidID(t[2]) {
+		return "", "", "", false
+	}
+	return t[1], t[2], EventKind(t[3]), true
+}
+
 // EventSubjects is the filter for all events of an extraction.
 func EventSubjects(workspace, extraction string) string {
 	return strings.Join([]string{eventRoot, Token(workspace), Token(extraction), ">"}, ".")

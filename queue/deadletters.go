@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/messages"
@@ -225,7 +226,13 @@ func (q *Queue) bury(ctx context.Context, letter messages.DeadLetter, header mes
 	m := &nats.Msg{Subject: deadSubject(&letter), Header: nats.Header(header), Data: payload}
 	for {
 		// No message id: after a replay the same load may die again at once.
-		_, err := q.publish(ctx, m)
+		err := q.retry(ctx, "publish on "+m.Subject, func(ctx context.Context) error {
+			_, err := q.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+			if full(err) {
+				return fmt.Errorf("%w (%v)", ErrDeadLettersFull, err) // final: a wait may be long
+			}
+			return err
+		})
 		if !taken(err) {
 			return err
 		}

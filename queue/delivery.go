@@ -142,11 +142,15 @@ func (d *delivery) settle(ctx context.Context, verb string, answer []byte, befor
 	if !d.settled.CompareAndSwap(false, true) {
 		return fmt.Errorf("%s %s: %w", verb, d.Subject, ErrSettled)
 	}
-	defer d.cancel(ErrSettled)
 	var err error
 	if before != nil {
 		err = before(ctx)
 	}
+	if errors.Is(err, ErrDeadLettersFull) {
+		d.settled.Store(false) // it stays in our hands
+		return fmt.Errorf("%s %s: %w", verb, d.Subject, err)
+	}
+	defer d.cancel(ErrSettled)
 	// Heartbeats must have ended before the answer: one that came after a
 	// delayed release would take the delay back.
 	d.stop()

@@ -31,6 +31,9 @@ var (
 	// ErrRevision says that a destination was changed by someone else since
 	// it was read.
 	ErrRevision = errors.New("changed since it was read")
+	// ErrDeadLettersFull says that a dead letter found no room. The delivery is
+	// not settled: postpone it, and tell an operator.
+	ErrDeadLettersFull = errors.New("no room for dead letters: replay or discard some, or give their stream more")
 	// ErrSliceDamaged says that a run of slices is not what its reference says.
 	ErrSliceDamaged = errors.New("slices missing or damaged")
 )
@@ -59,6 +62,7 @@ const (
 	codeMessageNotFound   jetstream.ErrorCode = 10037
 	codeAtomicInFlight    jetstream.ErrorCode = 10210
 	codeStreamNotFound    jetstream.ErrorCode = 10059
+	codeNoResources       jetstream.ErrorCode = 10023
 	perSubjectDescription                     = "per subject"
 )
 
@@ -79,6 +83,12 @@ func apiError(err error) *jetstream.APIError {
 func taken(err error) bool {
 	api := apiError(err)
 	return api != nil && api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, perSubjectDescription)
+}
+
+// full reports whether a stream, or its server, has no room for a message.
+func full(err error) bool {
+	api := apiError(err)
+	return api != nil && (api.ErrorCode == codeStoreFailed || api.ErrorCode == codeNoResources) && !taken(err)
 }
 
 // outrun reports whether an expected last sequence did not hold.

@@ -110,7 +110,16 @@ type ExtractionState struct {
 	Dispatched time.Time          `json:"dispatched,omitzero"`
 	Ended      time.Time          `json:"ended,omitzero"` // completed or failed
 	Plan       *messages.Plan     `json:"plan"`
+	Counts     messages.Counts    `json:"counts"` // of the loads that ended, until now
 	Failure    *messages.Failure  `json:"failure"`
+}
+
+// Left is how many of the planned loads have not ended.
+func (s *ExtractionState) Left() int64 {
+	if s.Plan == nil {
+		return 0
+	}
+	return max(s.Plan.Loads-s.Counts.Total().Loads, 0)
 }
 
 // Updated is when the last thing happened.
@@ -148,73 +157,28 @@ func (q *Queue) Extractions(ctx context.Context, workspace string) ([]*Extractio
 	for _, kind := range []messages.EventKind{messages.EventAccepted, messages.EventDispatched, messages.EventCompleted, messages.EventFailed} {
 		subjects = append(subjects, messages.EventKindSubjects(workspace, kind))
 	}
-	type name struct{ workspace, extraction string }
-	known := map[name]*ExtractionState{}
+	known := map[ExtractionName]*ExtractionState{}
 	var all []*ExtractionState
 	for event, err := range q.events(ctx, false, subjects...) {
 		if err != nil {
 			return nil, err
 		}
-		n := name{event.Workspace, event.Extraction}
+		n := ExtractionName{event.Workspace, event.Extraction}
 		if known[n] == nil {
-			known[n] = &ExtractionState{Workspace: n.workspace, Extraction: n.extraction}
+			known[n] = &ExtractionState{Workspace: n.Workspace, Extraction: n.Extraction, Counts: messages.Counts{}}
 			all = append(all, known[n])
 		}
 		known[n].apply(event)
+	}
+	counts, err := q.countsOfAll(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	for n, s := range known {
+		s.Counts.Merge(counts[n])
 	}
 	slices.SortStableFunc(all, func(a, b *ExtractionState) int {
 		return cmp.Or(b.Updated().Compare(a.Updated()), cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Extraction, b.Extraction))
 	})
 	return all, nil
-}
-
-// Complete publishes that an extraction is completed, with its plan, when as
-// many loads have ended as were dispatched; it reports whether they have. Any
-// worker may call it after any load.
-func (q *Queue) Complete(ctx context.Context, workspace, extraction string) (bool, error) {
-	dispatched := messages.Event{Kind: messages.EventDispatched, Workspace: workspace, Extraction: extraction}
-	m, err := q.lastOn(ctx, streamEvents, messages.EventSubject(&dispatched))
-	if missing(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	plan, err := messages.ParseEvent(m.Data)
-	if err != nil {
-		return false, fmt.Errorf("complete extraction %s: %w", extraction, err)
-	}
-	dispatched = *plan
-	if dispatched.Plan == nil {
-		return false, nil
-	}
-	var ended int64
-	if err := q.retry(ctx, "count outcomes of "+extraction, func(ctx context.Context) error {
-		n, err := q.count(ctx, streamEvents, outcomeSubjects(workspace, extraction))
-		ended = int64(n)
-		return err
-	}); err != nil || ended < dispatched.Plan.Loads {
-		return false, err
-	}
-	return true, q.Publish(ctx, messages.Event{
-		Kind: messages.EventCompleted, Workspace: workspace, Extraction: extraction,
-		Destination: dispatched.Destination, Table: dispatched.Table, Plan: dispatched.Plan,
-	})
-}
-
-// count is how many messages stand on the subjects of a filter.
-func (q *Queue) count(ctx context.Context, stream, filter string) (uint64, error) {
-	s, err := q.stream(ctx, stream)
-	if err != nil {
-		return 0, err
-	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		return 0, err
-	}
-	var n uint64
-	for _, of := range info.State.Subjects {
-		n += of
-	}
-	return n, nil
 }

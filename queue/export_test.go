@@ -52,3 +52,35 @@ func RecordOnly(ctx context.Context, q *Queue, sequence uint64, op Operation) er
 	}
 	return q.record(ctx, op, messages.VerbReplay, dead)
 }
+
+// Steps are the lines of the settling of a load after which BreakAt is asked.
+func Steps() []string {
+	var all []string
+	for _, s := range []step{stepCarried, stepBuried, stepStored, stepCounted, stepSettled} {
+		all = append(all, string(s))
+	}
+	return all
+}
+
+// BreakAt asks f after each step; its error is what the step then failed with.
+func BreakAt(q *Queue, f func(string) error) {
+	q.broken = func(s step) error { return f(string(s)) }
+}
+
+// Kill ends a queue as the end of its process does: nothing more is said.
+func Kill(q *Queue) {
+	q.end(ErrClosed)
+	q.nc.Close()
+}
+
+// LoseLease ends the heartbeats of a delivery, as when its process stands still.
+func LoseLease(d *LoadDelivery) { d.stop() }
+
+// LastSequence is that of the last event.
+func LastSequence(ctx context.Context, t interface{ Fatal(...any) }, q *Queue) uint64 {
+	s, err := q.js.Stream(ctx, streamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/loadfleet/loadfleet/messages"
 )
 
@@ -99,10 +101,24 @@ type LoadDelivery struct {
 	looked  bool    // it did
 }
 
-// Done stores the outcome, then settles the load.
+// Done stores the outcome, unless that of another delivery stands, then
+// settles the load.
 func (d *LoadDelivery) Done(ctx context.Context, outcome messages.Outcome) error {
 	err := d.settle(ctx, "finish load", answerDone, func(ctx context.Context) error {
-		return d.q.Publish(ctx, d.event(outcome))
+		if err := d.q.at(stepCarried); err != nil {
+			return err
+		}
+		s, err := d.settlement(outcome)
+		if err == nil {
+			err = d.store(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+		if d.Attempt > 1 {
+			return d.exhume(ctx)
+		}
+		return nil
 	})
 	if err == nil {
 		d.forget(ctx)
@@ -112,6 +128,7 @@ func (d *LoadDelivery) Done(ctx context.Context, outcome messages.Outcome) error
 
 func (d *LoadDelivery) event(outcome messages.Outcome) messages.Event {
 	event := messages.Event{
+		Version:     messages.Version,
 		Kind:        messages.EventOutcome,
 		Time:        outcome.Ended,
 		Extraction:  d.Extraction,
@@ -131,10 +148,41 @@ func (d *LoadDelivery) event(outcome messages.Outcome) messages.Event {
 	return event
 }
 
-// DeadLetter stores the dead letter and the outcome, then ends the load. What
-// the letter does not say and the delivery knows (id, workspace, subject,
-// time...) is filled in.
+// DeadLetter stores the dead letter and the outcome, then ends the load; it
+// only ends it when another delivery has carried it out meanwhile. What the
+// letter does not say and the delivery knows (id, workspace, subject, time...)
+// is filled in. After [ErrDeadLettersFull] the delivery is not settled.
 func (d *LoadDelivery) DeadLetter(ctx context.Context, letter messages.DeadLetter) error {
+	outcome := d.complete(&letter)
+	err := d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {
+		var s *settlement
+		if d.Load != nil { // else nobody knows whose outcome it would be
+			var err error
+			if s, err = d.settlement(outcome); err != nil {
+				// Never to be written: it must not bring the load back for ever.
+				d.q.log.Warn("outcome cannot be written", zap.Error(err), zap.String("extraction", d.Extraction))
+			} else if done, err := d.doneAlready(ctx, s); err != nil {
+				return err
+			} else if done {
+				return d.store(ctx, s) // ours gives way, and that one is counted
+			}
+		}
+		if err := d.q.bury(ctx, letter, original(d.msg.Headers()), d.Payload); err != nil {
+			return err
+		}
+		if err := d.q.at(stepBuried); err != nil || s == nil {
+			return err
+		}
+		return d.store(ctx, s)
+	})
+	if err == nil {
+		d.forget(ctx)
+	}
+	return err
+}
+
+// complete fills a dead letter in and makes the outcome that goes with it.
+func (d *LoadDelivery) complete(letter *messages.DeadLetter) messages.Outcome {
 	letter.Stage = messages.StageLoad
 	letter.Destination, letter.Extraction, letter.ID = d.Destination, d.Extraction, d.ID
 	letter.Subject = d.Subject
@@ -157,17 +205,5 @@ func (d *LoadDelivery) DeadLetter(ctx context.Context, letter messages.DeadLette
 		outcome.Bucket, outcome.Key, outcome.Format = l.Bucket, l.Key, l.Format()
 		outcome.Rows, outcome.Generation = l.Rows, l.Generation
 	}
-	err := d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {
-		if err := d.q.bury(ctx, letter, original(d.msg.Headers()), d.Payload); err != nil {
-			return err
-		}
-		if d.Load == nil {
-			return nil // nobody knows whose outcome this would be
-		}
-		return d.q.tell(ctx, d.event(outcome))
-	})
-	if err == nil {
-		d.forget(ctx)
-	}
-	return err
+	return outcome
 }

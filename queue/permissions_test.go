@@ -235,8 +235,8 @@ func (w *secureWalk) work(t *testing.T) {
 		must(t, "record of a deletion", err)
 		must(t, "done", d.Done(ctx, loadedOutcome(d)))
 	}
-	_, err := w.worker.Extractions(ctx, "")
-	must(t, "extractions", err)
+	_, _, err := w.worker.Uncompleted(ctx, 0)
+	must(t, "uncompleted", err)
 	if done, err := w.worker.Complete(ctx, "ws", "e1"); err != nil || !done {
 		t.Fatalf("complete: got %v, %v, want true", done, err)
 	}
@@ -304,6 +304,8 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	ctx := within(t, 15*time.Second)
 	_, err := q.Status(ctx)
 	must(t, "status", err)
+	_, err = q.State(ctx, "ws", "e1")
+	must(t, "state", err)
 	all, err := q.Extractions(ctx, "")
 	if err != nil || len(all) == 0 {
 		t.Errorf("extractions: got %d, %v", len(all), err)

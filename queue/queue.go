@@ -67,6 +67,9 @@ type Queue struct {
 	end  context.CancelCauseFunc
 	held sync.WaitGroup // goroutines that Close waits for
 
+	settler *settler
+	broken  func(step) error // where a test breaks off; nil but there
+
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
 	back    chan struct{} // closed and replaced at every reconnect
@@ -78,6 +81,7 @@ func Connect(ctx context.Context, cfg Config, log *zap.Logger) (*Queue, error) {
 	cfg = cfg.withDefaults()
 	q := &Queue{cfg: cfg, log: log, streams: map[string]jetstream.Stream{}, back: make(chan struct{})}
 	q.life, q.end = context.WithCancelCause(context.Background())
+	q.settler = newSettler(q)
 	where, err := redacted(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("connect to queue: %w", err)
@@ -212,6 +216,25 @@ func (q *Queue) spawn(f func()) bool {
 	}
 	q.held.Go(f)
 	return true
+}
+
+// step is a line of the settling of a load after which the power may fail
+// (ARCHITECTURE.md, steps 11 to 15).
+type step string
+
+const (
+	stepCarried step = "object put"
+	stepBuried  step = "dead letter stored"
+	stepStored  step = "outcome or object stored, unheard"
+	stepCounted step = "tally stored, unheard"
+	stepSettled step = "outcome counted"
+)
+
+func (q *Queue) at(s step) error {
+	if q.broken == nil {
+		return nil
+	}
+	return q.broken(s)
 }
 
 // stream is the handle of a stream, asked for once.

@@ -15,7 +15,8 @@ type reading struct {
 	stream      string
 	subjects    []string
 	headersOnly bool
-	live        bool // follow what comes, until ctx ends
+	live        bool   // follow what comes, until ctx ends
+	after       uint64 // begin behind this sequence
 }
 
 // How much a reading keeps on its way to us.
@@ -33,7 +34,7 @@ const stall = 5 * time.Second
 // server's absence. An error is the last thing it yields.
 func (q *Queue) read(ctx context.Context, r reading) iter.Seq2[jetstream.Msg, error] {
 	return func(yield func(jetstream.Msg, error) bool) {
-		next := uint64(1)
+		next := r.after + 1
 		for {
 			over, err := q.readFrom(ctx, r, &next, yield)
 			if over {

@@ -48,12 +48,16 @@ func (q *Queue) State(ctx context.Context, workspace, extraction string) (*Extra
 			return nil, fmt.Errorf("state of %s: %w", extraction, err)
 		}
 		if state == nil {
-			state = &ExtractionState{Workspace: workspace, Extraction: extraction}
+			state = &ExtractionState{Workspace: workspace, Extraction: extraction, Counts: messages.Counts{}}
 		}
 		state.apply(event)
 	}
 	if state == nil {
 		return nil, fmt.Errorf("state of %s: %w", extraction, ErrNotFound)
+	}
+	var err error
+	if state.Counts, err = q.Counts(ctx, workspace, extraction); err != nil {
+		return nil, fmt.Errorf("state of %s: %w", extraction, err)
 	}
 	return state, nil
 }

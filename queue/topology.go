@@ -115,9 +115,9 @@ func (c Config) streamConfigs() []jetstream.StreamConfig {
 		Duplicates:  recall,
 		AllowDirect: true,
 	}, {
-		// One stream, because an atomic batch has one: a load's outcome, the
-		// tally that counts it and the record of its object are stored together.
-		// The stream keeps all as long as records; the others bring a TTL.
+		// One stream, so that the sequences of outcomes and of the tallies that
+		// count them can be compared. It keeps all as long as the records of
+		// objects; events and tallies bring a shorter TTL.
 		Name:               streamEvents,
 		Description:        "the last word on every extraction, load and object",
 		Subjects:           []string{"event.>", "tally.*.*.*", "object.*.*", "audit.>"},

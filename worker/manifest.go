@@ -51,6 +51,14 @@ type listing struct {
 // good when a marker of success is asked for and there was none. Equal outcomes
 // give equal bytes: objects stand in the order of their keys.
 func writeManifest(ctx context.Context, q *queue.Queue, l *messages.Load, out io.Writer) error {
+	// Mostly some are missing: that takes no walk over the outcomes.
+	counts, err := q.Counts(ctx, l.Workspace, l.Extraction)
+	if err != nil {
+		return fmt.Errorf("outcomes for the manifest: %w", err)
+	}
+	if n := counts.Total().Loads; n < l.Manifest.Loads {
+		return fmt.Errorf("%w: %d of %d", errWaiting, n, l.Manifest.Loads)
+	}
 	var all []messages.Outcome
 	for o, err := range q.Outcomes(ctx, l.Workspace, l.Extraction) {
 		if err != nil {
@@ -65,7 +73,6 @@ func writeManifest(ctx context.Context, q *queue.Queue, l *messages.Load, out io
 	}
 	slices.SortFunc(all, func(a, b messages.Outcome) int { return strings.Compare(a.Key, b.Key) })
 	w := bufio.NewWriter(out)
-	var err error
 	switch l.Manifest.Form {
 	case messages.ManifestJSON:
 		err = writeListing(w, l, all)

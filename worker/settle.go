@@ -114,6 +114,10 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 		}
 	}
 	err := d.DeadLetter(ctx, messages.DeadLetter{Failure: f, Time: now, Attempts: append(past.Attempts, tried)})
+	if errors.Is(err, queue.ErrDeadLettersFull) {
+		// The load stays on the queue, and the log says why each time.
+		return hold, errors.Join(err, d.Postpone(ctx, spread(w.cfg.ParkDelay), past))
+	}
 	if err == nil && d.Load != nil {
 		w.completion.loadEnded(d.Load.Workspace, d.Load.Extraction)
 	}

@@ -71,6 +71,7 @@ func rules() []rule {
 	return []rule{
 		// What the queue gave us.
 		{oneOf(queue.ErrLeaseLost, queue.ErrClosed, queue.ErrSettled), release, "", ""},
+		{oneOf(queue.ErrDeadLettersFull), hold, exhausted, ""},
 		{oneOf(messages.ErrNewer), park, messages.ReasonUndecodable, "a newer dispatcher wrote it: update the workers, then replay"},
 		{typed[*messages.DecodeError], reject, messages.ReasonUndecodable, "the load is damaged: extract again"},
 		{oneOf(queue.ErrSliceDamaged), reject, messages.ReasonUndecodable, "the load's rows are gone or damaged: extract again"},

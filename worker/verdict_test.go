@@ -56,11 +56,12 @@ func judgements() map[string]judgement {
 		"messages.CommitError": {&messages.CommitError{}, retry, exhausted},
 		"messages.BatchError":  {&messages.BatchError{}, retry, exhausted},
 
-		"queue.ErrClosed":       {queue.ErrClosed, release, ""},
-		"queue.ErrLeaseLost":    {queue.ErrLeaseLost, release, ""},
-		"queue.ErrSettled":      {queue.ErrSettled, release, ""},
-		"queue.ErrNotFound":     {queue.ErrNotFound, park, unknown},
-		"queue.ErrSliceDamaged": {queue.ErrSliceDamaged, reject, damaged},
+		"queue.ErrClosed":          {queue.ErrClosed, release, ""},
+		"queue.ErrLeaseLost":       {queue.ErrLeaseLost, release, ""},
+		"queue.ErrSettled":         {queue.ErrSettled, release, ""},
+		"queue.ErrDeadLettersFull": {queue.ErrDeadLettersFull, hold, exhausted},
+		"queue.ErrNotFound":        {queue.ErrNotFound, park, unknown},
+		"queue.ErrSliceDamaged":    {queue.ErrSliceDamaged, reject, damaged},
 		// Of dispatch and of the command line.
 		"destination.ErrNoTemplate": {destination.ErrNoTemplate, retry, exhausted},
 		"queue.ErrPlanDiffers":      {queue.ErrPlanDiffers, retry, exhausted},

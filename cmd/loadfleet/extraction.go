@@ -59,13 +59,14 @@ func (p *program) extractionList() *cobra.Command {
 				}
 				var rows [][]string
 				for _, s := range states {
-					loads, n := "", ""
+					loads, ended, dead, n := "", "", "", ""
 					if s.Plan != nil {
 						loads, n = count(s.Plan.Loads), count(s.Plan.Rows)
+						ended, dead = count(s.Counts.Total().Loads), count(s.Counts[messages.DeadLettered].Loads)
 					}
-					rows = append(rows, []string{s.Workspace, s.Extraction, s.Destination, s.Table, string(s.State), loads, n, when(s.Updated())})
+					rows = append(rows, []string{s.Workspace, s.Extraction, s.Destination, s.Table, string(s.State), loads, ended, dead, n, when(s.Updated())})
 				}
-				return table(p.out, []string{"WORKSPACE", "EXTRACTION", "DESTINATION", "TABLE", "STATE", "LOADS", "ROWS", "UPDATED"}, rows)
+				return table(p.out, []string{"WORKSPACE", "EXTRACTION", "DESTINATION", "TABLE", "STATE", "LOADS", "ENDED", "DEAD", "ROWS", "UPDATED"}, rows)
 			})
 		},
 	}
@@ -108,12 +109,12 @@ func accountFor(ctx context.Context, q *queue.Queue, workspace, id string) (*acc
 			return nil, err
 		}
 		a.Outcomes = append(a.Outcomes, o)
-		a.Results[o.Result]++
-		if o.Result != messages.DeadLettered && o.Result != messages.Superseded {
-			a.Rows += o.Rows
-			a.Bytes += o.Bytes
-		}
 	}
+	for result, n := range a.Counts {
+		a.Results[result] = n.Loads
+	}
+	stored := a.Counts.Stored()
+	a.Rows, a.Bytes = stored.Rows, stored.Bytes
 	slices.SortFunc(a.Outcomes, func(x, y messages.Outcome) int { return strings.Compare(x.Key, y.Key) })
 	return a, nil
 }
@@ -157,8 +158,8 @@ func (p *program) showAccount(a *account, limit int) error {
 		}
 	}
 	fmt.Fprintf(p.out, "in bucket    %s, %s\n\n", many(a.Rows, "row"), size(a.Bytes))
-	if left := a.Plan; left != nil && left.Loads > int64(len(a.Outcomes)) {
-		fmt.Fprintf(p.out, "%s still to do; if it stays so: loadfleet destination check %s\n\n", many(left.Loads-int64(len(a.Outcomes)), "load"), a.Destination)
+	if left := a.Left(); left > 0 {
+		fmt.Fprintf(p.out, "%s still to do; if it stays so: loadfleet destination check %s\n\n", many(left, "load"), a.Destination)
 	}
 	if len(a.Outcomes) == 0 {
 		return nil
@@ -173,9 +174,9 @@ func (p *program) showAccount(a *account, limit int) error {
 		if o.Failure != nil {
 			why = string(o.Failure.Reason) + ": " + o.Failure.Message
 		}
-		rows = append(rows, []string{string(o.Result), "s3://" + o.Bucket + "/" + o.Key, count(o.Rows), size(o.Bytes), o.ETag, fmt.Sprint(o.Attempts), why})
+		rows = append(rows, []string{string(o.Result), "s3://" + o.Bucket + "/" + o.Key, count(o.Rows), size(o.Bytes), o.ETag, shortSum(o.SHA256), fmt.Sprint(o.Attempts), why})
 	}
-	if err := table(p.out, []string{"OUTCOME", "OBJECT", "ROWS", "BYTES", "ETAG", "ATTEMPTS", "WHY"}, rows); err != nil {
+	if err := table(p.out, []string{"OUTCOME", "OBJECT", "ROWS", "BYTES", "ETAG", "SHA256", "ATTEMPTS", "WHY"}, rows); err != nil {
 		return err
 	}
 	if more := len(a.Outcomes) - len(shown); more > 0 {
@@ -183,6 +184,9 @@ func (p *program) showAccount(a *account, limit int) error {
 	}
 	return nil
 }
+
+// shortSum is enough of a checksum to tell files apart; -o json has all of it.
+func shortSum(sha256 string) string { return sha256[:min(len(sha256), 12)] }
 
 func (p *program) extractionWatch() *cobra.Command {
 	var workspace string
