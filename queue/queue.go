@@ -149,7 +149,9 @@ func (q *Queue) options(ctx context.Context) ([]nats.Option, error) {
 			q.log.Warn("queue disconnected", zap.Error(err))
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			q.log.Info("queue reconnected", zap.String("server", nc.ConnectedUrlRedacted()))
+			// Not its URL: a token there stands in place of the user's name, which
+			// nats.ConnectedUrlRedacted shows.
+			q.log.Info("queue reconnected", zap.String("server", nc.ConnectedAddr()))
 			q.mu.Lock()
 			close(q.back)
 			q.back = make(chan struct{})
