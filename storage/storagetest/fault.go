@@ -18,7 +18,11 @@ type Fault struct {
 	Cut     int64         // bytes of the request's body to read before dropping the connection
 	Delay   time.Duration // before anything else; ends early when the client gives up
 	Held    bool          // with Applied: the delay comes after the work, before the reply
-	Header  string        // only for requests that carry this header, as NAME or NAME: VALUE
+	// Stubborn has the delay pass even when the client has gone: with Applied and
+	// without Held, what the client gave up is carried out later.
+	Stubborn bool
+	Passed   bool   // with Applied: the client gets the store's own reply after all
+	Header   string // only for requests that carry this header, as NAME or NAME: VALUE
 }
 
 // WhenSent is the fault for requests with this header only, given as NAME or
@@ -67,6 +71,8 @@ var (
 	BodyCameTooLate  = Fault{Name: "request timeout", Status: 400, Code: "RequestTimeout"}
 	AnswersTooLate   = Fault{Name: "no answer", Delay: time.Hour}
 	NeverReplies     = Fault{Name: "no reply", Applied: true, Held: true, Delay: time.Hour}
+	ComesLate        = Fault{Name: "carried out late", Applied: true, Passed: true, Stubborn: true}
+	AnswerLate       = Fault{Name: "answered too late", Applied: true, Passed: true, Held: true}
 	WrongRegionReply = Fault{Name: "another region", Status: 301, Code: "PermanentRedirect"}
 )
 

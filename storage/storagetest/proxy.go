@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -100,7 +101,14 @@ type Proxy struct {
 	requests []Request
 	arrival  chan struct{} // closed and replaced at every request
 	clock    func() time.Time
+	judge    Judge
+	working  int           // requests under way
+	idle     chan struct{} // closed and replaced when none is
 }
+
+// Judge chooses the fault of a request; false when it is to pass. It is called
+// from many goroutines at once.
+type Judge func(Operation, *http.Request) (Fault, bool)
 
 type plan struct {
 	operation Operation
@@ -116,7 +124,7 @@ func NewProxy(t *testing.T, endpoint string, secure bool) *Proxy {
 	if err != nil {
 		t.Fatalf("parse endpoint: %v", err)
 	}
-	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{}), arrival: make(chan struct{}), held: make(chan struct{}, 64)}
+	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{}), arrival: make(chan struct{}), held: make(chan struct{}, 64), idle: make(chan struct{})}
 	p.server = httptest.NewUnstartedServer(p)
 	if secure {
 		p.server.StartTLS()
@@ -156,11 +164,56 @@ func (p *Proxy) Inject(o Operation, f Fault, times int) {
 	p.planned = append(p.planned, &plan{o, f, times})
 }
 
-// Heal takes back every fault that is left.
+// SetJudge lets judge choose the fault of every request from now on, beside
+// what is injected. Requests are not recorded any more: there may be millions.
+func (p *Proxy) SetJudge(judge Judge) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.judge = judge
+}
+
+// Heal takes back every fault that is left, and the judge.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.planned = nil
+	p.planned, p.judge = nil, nil
+}
+
+// Cut resets every connection that stands, as a store does that goes away.
+// Requests that the store has received it carries out.
+func (p *Proxy) Cut() { p.server.CloseClientConnections() }
+
+// AwaitIdle waits until no request is under way, not even one whose client has
+// gone: what a client gave up may still be applied ([Fault.Stubborn]).
+func (p *Proxy) AwaitIdle(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		working, idle := p.working, p.idle
+		p.mu.Unlock()
+		if working == 0 {
+			return nil
+		}
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return fmt.Errorf("%d requests are under way: %w", working, context.Cause(ctx))
+		}
+	}
+}
+
+// work counts a request until it has ended.
+func (p *Proxy) work() (done func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.working++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.working--; p.working == 0 {
+			close(p.idle)
+			p.idle = make(chan struct{})
+		}
+	}
 }
 
 // Requests gives what passed so far of an operation, in order of arrival.
@@ -218,9 +271,13 @@ func (p *Proxy) SetClock(now func() time.Time) {
 
 // take records a request and uses up a fault meant for it.
 func (p *Proxy) take(r *http.Request) (Fault, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	operation := operationOf(r)
+	p.mu.Lock()
+	if judge := p.judge; judge != nil {
+		p.mu.Unlock()
+		return judge(operation, r)
+	}
+	defer p.mu.Unlock()
 	p.requests = append(p.requests, Request{operation, r.URL.EscapedPath(), r.Header.Clone()})
 	close(p.arrival)
 	p.arrival = make(chan struct{})
@@ -236,9 +293,10 @@ func (p *Proxy) take(r *http.Request) (Fault, bool) {
 
 // ServeHTTP forwards a request, or makes it fail as planned.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer p.work()()
 	fault, planned := p.take(r)
 	if planned && fault.Delay > 0 && !fault.Held {
-		p.hold(r, fault.Delay)
+		p.hold(r, fault)
 	}
 	var reply *http.Response
 	if !planned || fault.Applied {
@@ -249,11 +307,14 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer func() { _ = reply.Body.Close() }()
 	}
 	if planned && fault.Held {
-		p.held <- struct{}{}
-		p.hold(r, fault.Delay)
+		select {
+		case p.held <- struct{}{}:
+		default: // nobody counts that many
+		}
+		p.hold(r, fault)
 	}
 	switch {
-	case !planned:
+	case !planned, fault.Passed:
 		p.pass(w, reply)
 	case fault.Status == 0:
 		_, _ = io.CopyN(io.Discard, r.Body, fault.Cut)
@@ -279,14 +340,19 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // hold waits until the delay is over, the client has gone or the test ends.
 // The body is read first: the server notices that a client has gone only when
 // it waits for that client's next request.
-func (p *Proxy) hold(r *http.Request, delay time.Duration) {
+// A stubborn fault waits all the same.
+func (p *Proxy) hold(r *http.Request, fault Fault) {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	timer := time.NewTimer(delay)
+	gone := r.Context().Done()
+	if fault.Stubborn {
+		gone = nil
+	}
+	timer := time.NewTimer(fault.Delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-r.Context().Done():
+	case <-gone:
 	case <-p.closing:
 	}
 }
