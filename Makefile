@@ -3,7 +3,7 @@
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline memory
+.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline memory
 
 # Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
 # what else to ask for: make bench BENCH='--shape 60000x30x20 --format csv'
@@ -34,6 +34,17 @@ fuzz: ## every fuzz target for a minute
 			go test -run '^$$' -fuzz "^$$t$$" -fuzztime 60s ./$$(dirname $$f) || exit 1; \
 		done; \
 	done
+
+# make chaos SEED=7 FAULTS=500 DURATION=1m; until both are reached. Without a
+# seed it takes another each time, and says which.
+SEED     := random
+FAULTS   := 500
+DURATION := 2m
+CHAOS     = LOADFLEET_CHAOS_SEED=$(SEED) LOADFLEET_CHAOS_FAULTS=$(FAULTS) LOADFLEET_CHAOS_DURATION=$(DURATION) \
+	LOADFLEET_CHAOS_REPORT=$(REPORT) go test -count 1 -v -timeout 2h ./cmd/loadfleet
+
+chaos: ## break a fleet of processes at random, then prove that nothing is lost, twice, partial or stale
+	$(CHAOS) -run '^TestP1Chaos$$'
 
 bench: ## measure the whole job and each stage, each format
 	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --stages $(BENCH)

@@ -59,6 +59,7 @@ func profileTo(path string) (stop func() error, err error) {
 }
 
 func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {
+	bindDispatcherTuning(f, c)
 	f.IntVar(&c.Concurrency, "dispatch-concurrency", 1, "extractions read at a time")
 	c.MemoryBytes = defaultMemory
 	f.Var((*byteSize)(&c.MemoryBytes), "dispatch-memory", "what the dispatcher may have resident; beyond it extractions are spilled to disk")
@@ -72,5 +73,6 @@ func bindWorker(f *pflag.FlagSet, c *worker.Config) {
 	f.DurationVar(&c.ParkLimit, "park-limit", 0, "how long loads wait for a destination that refuses them; default 6h")
 	f.DurationVar(&c.Grace, "grace", 0, "given to loads in work at a stop; default 20s")
 	bindStorage(f, &c.Storage)
+	bindTuning(f, c)
 	f.StringVar(&c.ScratchDir, "scratch", "", "directory for files larger than fit memory; default: the system's temporary one")
 }

@@ -32,6 +32,13 @@ import (
 const asProgram = "LOADFLEET_TEST_BINARY_IS_THE_PROGRAM"
 
 func TestMain(m *testing.M) {
+	if role := os.Getenv(asServer); role != "" {
+		if err := serve(role); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitFailed)
+		}
+		os.Exit(exitOK)
+	}
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
@@ -69,6 +76,7 @@ type fleet struct {
 	*testing.T
 	dir       string
 	env       map[string]string
+	mu        sync.Mutex
 	processes []*process
 }
 
@@ -104,24 +112,35 @@ type process struct {
 
 func (f *fleet) command(args ...string) *process {
 	f.Helper()
-	program, err := os.Executable()
+	p, err := f.start(f.environ(), args...)
 	if err != nil {
 		f.Fatal(err)
 	}
+	return p
+}
+
+// start starts this binary in another environment; any goroutine may call it.
+func (f *fleet) start(environ []string, args ...string) (*process, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	p := &process{name: strings.Join(args, " "), done: make(chan struct{})}
 	p.cmd = exec.Command(program, args...) //nolint:noctx // stop and kill end it, or check
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = f.environ(), &p.out, &p.err
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = environ, &p.out, &p.err
 	if err := p.cmd.Start(); err != nil {
-		f.Fatalf("start %s: %v", p.name, err)
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
+	f.mu.Lock()
 	f.processes = append(f.processes, p)
+	f.mu.Unlock()
 	go func() {
 		defer close(p.done)
 		p.ended = p.cmd.Wait()
 		p.out.end()
 		p.err.end()
 	}()
-	return p
+	return p, nil
 }
 
 // wait waits for the process to end by itself and gives its exit code.
