@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -77,8 +78,9 @@ type verification struct {
 	partition *partitionCheck
 	store     *storage.Store
 
-	ended map[string]bool             // loads that have an outcome
-	dead  map[string]messages.Outcome // loads whose outcome is dead-lettered
+	walked messages.Counts             // of the outcomes
+	ended  map[string]bool             // loads that have an outcome
+	dead   map[string]messages.Outcome // loads whose outcome is dead-lettered
 }
 
 func (v *verification) run(ctx context.Context) error {
@@ -183,7 +185,7 @@ func (v *verification) open(ctx context.Context) error {
 // first download: they are as of one moment, and no download holds up the
 // queue. What is kept of them is a few hundred bytes per load.
 func (v *verification) walk(ctx context.Context) error {
-	left, err := v.outcomes(ctx)
+	left, err := v.counted(ctx)
 	if err != nil {
 		return err
 	}
@@ -198,10 +200,32 @@ func (v *verification) walk(ctx context.Context) error {
 	return objects.Wait()
 }
 
+// counted compares the outcomes with the tallies. Where the tallies moved while
+// the outcomes were read there is nothing to compare: loads still end.
+func (v *verification) counted(ctx context.Context) ([]messages.Outcome, error) {
+	before, err := v.cfg.Queue.Counts(ctx, v.cfg.Workspace, v.cfg.Extraction)
+	if err != nil {
+		return nil, err
+	}
+	left, err := v.outcomes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	after, err := v.cfg.Queue.Counts(ctx, v.cfg.Workspace, v.cfg.Extraction)
+	if err != nil {
+		return nil, err
+	}
+	settled := after.Total().Loads >= v.report.Planned.Loads // a load may be stored and not counted yet
+	if settled && maps.Equal(before, after) && !maps.Equal(after, v.walked) {
+		v.found(FindingTally, nil, "the tallies count %+v, and the outcomes are %+v", after, v.walked)
+	}
+	return left, nil
+}
+
 // outcomes counts every outcome and gives those that left something in the
 // bucket, or should have.
 func (v *verification) outcomes(ctx context.Context) (left []messages.Outcome, err error) {
-	v.ended, v.dead = map[string]bool{}, map[string]messages.Outcome{}
+	v.ended, v.dead, v.walked = map[string]bool{}, map[string]messages.Outcome{}, messages.Counts{}
 	for o, err := range v.cfg.Queue.Outcomes(ctx, v.cfg.Workspace, v.cfg.Extraction) {
 		if err != nil {
 			return nil, err
@@ -213,6 +237,7 @@ func (v *verification) outcomes(ctx context.Context) (left []messages.Outcome, e
 		v.report.Outcomes++
 		v.report.Results[o.Result]++
 		v.report.Rows += o.Rows
+		v.walked.Add(&o, 1)
 		if !v.belongs(&o) {
 			continue
 		}

@@ -19,6 +19,7 @@ const (
 	FindingPlan           FindingKind = "plan"            // commit, plan, markers and outcomes do not add up
 	FindingMissingOutcome FindingKind = "missing-outcome" // a planned load neither ended nor waits: it is lost
 	FindingOutcome        FindingKind = "outcome"         // an outcome that contradicts its extraction
+	FindingTally          FindingKind = "tally"           // the counts are not those of the outcomes
 	FindingDeadLetter     FindingKind = "dead-letter"     // a load or extraction was dead-lettered and its dead letter is gone
 
 	FindingMissingObject FindingKind = "missing-object" // nothing has the key
@@ -38,7 +39,7 @@ const (
 // FindingKinds lists every kind once.
 func FindingKinds() []FindingKind {
 	return []FindingKind{
-		FindingUnfinished, FindingPlan, FindingMissingOutcome, FindingOutcome, FindingDeadLetter,
+		FindingUnfinished, FindingPlan, FindingMissingOutcome, FindingOutcome, FindingTally, FindingDeadLetter,
 		FindingMissingObject, FindingForeign, FindingStale, FindingUnrecorded, FindingMetadata, FindingETag, FindingSize,
 		FindingContent, FindingUnreadable, FindingSchema, FindingRows, FindingPartition,
 	}
@@ -55,6 +56,8 @@ func (k FindingKind) Remedy() string {
 		return "extract again under a new id, and report it: a load must never be lost"
 	case FindingOutcome:
 		return "something published the event beside the fleet: find it, and extract again under a new id"
+	case FindingTally:
+		return "something published outcomes or tallies beside the fleet, or they are older than tallies: find out which, and report it if neither"
 	case FindingDeadLetter:
 		return "it was discarded or is just being replayed; if neither, extract again under a new id"
 	case FindingMissingObject:

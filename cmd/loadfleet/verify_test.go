@@ -92,6 +92,7 @@ func TestP7VerifyFinds(t *testing.T) {
 		plan       = worker.FindingPlan
 		outcome    = worker.FindingOutcome
 		lost       = worker.FindingMissingOutcome
+		tally      = worker.FindingTally
 	)
 	type kinds = map[worker.FindingKind]int64
 	cases := []struct {
@@ -132,19 +133,19 @@ func TestP7VerifyFinds(t *testing.T) {
 			b.forge(0, from.Slice(1, from.Len()))
 			b.forge(1, encoding.Concat(to, from.Slice(0, 1)))
 			return []int{1}
-		}, kinds{partition: 1}},
+		}, kinds{tally: 1, partition: 1}},
 		{"row twice, file and metadata forged", func(t *testing.T, b *broken) []int {
 			there := b.rows(4)
 			b.forge(4, encoding.Concat(there, there.Slice(0, 1)))
 			return nil
-		}, kinds{plan: 1}},
+		}, kinds{tally: 1, plan: 1}},
 		{"row twice in the file alone", func(t *testing.T, b *broken) []int {
 			there := b.rows(4)
 			o := b.forge(4, encoding.Concat(there, there.Slice(0, 1)))
 			o.Rows--
 			b.record(o)
 			return []int{4}
-		}, kinds{metadata: 1, rows: 1}},
+		}, kinds{tally: 1, metadata: 1, rows: 1}},
 		{"other columns, all records forged to match", func(t *testing.T, b *broken) []int {
 			columns := b.p.schema.Columns()
 			columns[2].Name = "renamed"
@@ -154,7 +155,7 @@ func TestP7VerifyFinds(t *testing.T) {
 			b.must(err)
 			b.forge(0, there)
 			return []int{0}
-		}, kinds{schema: 1}},
+		}, kinds{tally: 1, schema: 1}},
 		{"metadata altered", func(t *testing.T, b *broken) []int {
 			body, meta := b.get(0)
 			meta.Rows++
@@ -176,7 +177,7 @@ func TestP7VerifyFinds(t *testing.T) {
 		{"outcome removed", func(t *testing.T, b *broken) []int {
 			b.p.purge(t, messages.EventSubject(b.event(b.at[0])))
 			return nil
-		}, kinds{lost: 1}},
+		}, kinds{tally: 1, lost: 1}},
 		{"outcome of another object", func(t *testing.T, b *broken) []int {
 			b.at[0].Key += ".bak"
 			b.record(b.at[0])
