@@ -2,16 +2,19 @@ package storage
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
 	"sync/atomic"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // call runs one operation. When the session turns out to have expired it is
@@ -31,6 +34,23 @@ func forLoad(load string) func(*s3.Options) {
 		if load != "" {
 			o.APIOptions = append(o.APIOptions, awsmiddleware.AddUserAgentKeyValue("load", load))
 		}
+	}
+}
+
+// hashed tells the signer the body's SHA-256, which was taken as the file was
+// made: over plain HTTP the SDK would read the body once more for it. Over TLS it
+// signs a trailing checksum instead, which stays as it is.
+func hashed(sum [32]byte) func(*s3.Options) {
+	return func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+			return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("loadfleetPayloadHash",
+				func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+					if r, ok := in.Request.(*smithyhttp.Request); ok && !r.IsHTTPS() && v4.GetPayloadHash(ctx) == "" {
+						ctx = v4.SetPayloadHash(ctx, hex.EncodeToString(sum[:]))
+					}
+					return next.HandleFinalize(ctx, in)
+				}), "AWSChecksum:ComputeInputPayloadChecksum", middleware.Before)
+		})
 	}
 }
 

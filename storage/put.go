@@ -97,7 +97,7 @@ func (s *Store) putWhole(ctx context.Context, bucket string, o Object, c Conditi
 	}
 	in.IfNoneMatch, in.IfMatch = c.headers()
 	var tries attempts
-	out, err := call(writing(ctx, c.decided), s, in, s.client.PutObject, tries.watch, forLoad(o.Meta.Load))
+	out, err := call(writing(ctx, c.decided), s, in, s.client.PutObject, tries.watch, forLoad(o.Meta.Load), hashed(o.SHA256))
 	if err != nil {
 		failed := s.failure(ctx, "put", bucket, o.Key, err)
 		if errors.Is(failed, ErrPrecondition) && tries.lost.Load() {

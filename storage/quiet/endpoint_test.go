@@ -88,6 +88,17 @@ func TestPuts(t *testing.T) {
 	}
 }
 
+// The hash that a put signs is the object's, said beforehand: bytes that are
+// others by the time they are sent are refused.
+func TestBytesThatChangedAreRefused(t *testing.T) {
+	s := open(t, start(t), secretKey)
+	o := storagetest.NewObject("k", "x", 1000)
+	o.Body = bytes.NewReader(bytes.Repeat([]byte("y"), 1000))
+	if _, err := s.Put(t.Context(), bucket, o, storage.IfAbsent()); err == nil {
+		t.Error("other bytes than the hash was taken of were stored")
+	}
+}
+
 func TestWrongSecretIsRefused(t *testing.T) {
 	s := open(t, start(t), "another")
 	_, err := s.Put(t.Context(), bucket, storagetest.NewObject("k", "x", 10), storage.IfAbsent())
