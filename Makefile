@@ -3,7 +3,7 @@
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline memory
+.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline memory staged
 
 # Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
 # what else to ask for: make bench BENCH='--shape 60000x30x20 --format csv'
@@ -45,6 +45,9 @@ CHAOS     = LOADFLEET_CHAOS_SEED=$(SEED) LOADFLEET_CHAOS_FAULTS=$(FAULTS) LOADFL
 
 chaos: ## break a fleet of processes at random, then prove that nothing is lost, twice, partial or stale
 	$(CHAOS) -run '^TestP1Chaos$$'
+
+staged: ## load a staged extraction of 5 GB within the memory budgets (docs/staged.md); needs 20 GB of disk
+	LOADFLEET_STAGED_GB=5 TMPDIR=$${TMPDIR:-/var/tmp} go test -v -timeout 90m -run '^TestP9StagedExtraction$$' ./cmd/loadfleet
 
 bench: ## measure the whole job and each stage, each format
 	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --stages $(BENCH)

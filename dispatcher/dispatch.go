@@ -69,6 +69,9 @@ func (d *Dispatcher) makeLoads(ctx context.Context, e *extraction) (counts messa
 	if err := d.sendManifests(ctx, out, p, e, ps, &counts); err != nil {
 		return counts, err
 	}
+	if err := d.sendSidecars(ctx, out, p, e, ps, &counts); err != nil {
+		return counts, err
+	}
 	if err := out.Close(ctx); err != nil {
 		return counts, fmt.Errorf("dispatch: %w", err)
 	}

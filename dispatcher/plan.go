@@ -83,6 +83,10 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 	for _, form := range s.ManifestForms {
 		manifests = append(manifests, messages.ManifestForm(form))
 	}
+	var table *encoding.Schema
+	if s.SchemaSidecar {
+		table = columns.table
+	}
 	without, err := leftOut(s, schema, e.commit)
 	if err != nil {
 		return nil, err
@@ -92,7 +96,7 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression, Without: without},
 		By:   string(s.PartitionBy), Account: s.LoadByAccount, Undated: string(s.UndatedRows),
 		Empty: string(s.EmptyPartition), PartialMonth: string(s.PartialMonth), Accounts: accounts, Manifests: manifests,
-		Ignored: columns.ignored, Loose: columns.loose,
+		Table: table, Ignored: columns.ignored, Loose: columns.loose,
 		Schema: schema, Time: e.at.UTC(),
 	}, nil
 }

@@ -119,3 +119,6 @@ func avroPlain(name string, i int) bool {
 }
 
 func isUpperHex(ch byte) bool { return '0' <= ch && ch <= '9' || 'A' <= ch && ch <= 'F' }
+
+// AvroSchema is the schema document of the avro files of a table.
+func AvroSchema(schema *Schema) []byte { return avroSchema(schema) }

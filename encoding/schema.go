@@ -156,6 +156,9 @@ func (s *Schema) Without(names []string) (*Schema, error) {
 
 // Equal reports whether both have the same columns in the same order.
 func (s *Schema) Equal(o *Schema) bool {
+	if s == nil || o == nil {
+		return s == o
+	}
 	if len(s.columns) != len(o.columns) {
 		return false
 	}

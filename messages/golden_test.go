@@ -214,6 +214,11 @@ func goldensV1(t *testing.T) map[string]golden {
 		{Name: "x-2024-06-22/1.ndjson.zst", Rows: 3, Bytes: 1 << 33, SHA256: strings.Repeat("0f", 32), Format: encoding.NDJSONInput, Compression: encoding.Zstd},
 		{Name: "date=2024-06-22/2.csv", Rows: 4, Bytes: 20, SHA256: strings.Repeat("a0", 32), Format: encoding.CSVInput},
 	}
+	described := *inline
+	described.Key, described.ID = "out/ads/_schema/ads.schema", LoadID("acme", inline.Extraction, inline.Bucket, "out/ads/_schema/ads.schema")
+	described.Sidecar, described.Rows, described.Part = "application/json", 0, Partition{}
+	narrow := *inline
+	narrow.File.Without = []string{"day"}
 	batch := func(n int, rows int64, f encoding.InputFormat, c encoding.Compression, body string) golden {
 		return golden{value: Batch{Workspace: "acme", Extraction: "x-2024-06-20", Ordinal: n, Rows: rows, Format: f, Compression: c, Body: []byte(body)}}
 	}
@@ -231,6 +236,8 @@ func goldensV1(t *testing.T) map[string]golden {
 		"load-inline.msg":       {value: inline, rest: wire{body: []byte(goldenPayload)}},
 		"load-slices.msg":       {value: sliced},
 		"load-manifest.msg":     {value: &listing},
+		"load-sidecar.msg":      {value: &described, rest: wire{body: []byte(goldenPayload)}},
+		"load-without.msg":      {value: &narrow, rest: wire{body: []byte(goldenPayload)}},
 		"load-delete.msg":       {value: &gone},
 		"load-shared.msg":       {value: &shared, rest: wire{body: []byte(goldenPayload)}},
 		"event-accepted.msg":    {value: event(EventAccepted)},

@@ -37,6 +37,10 @@ type Load struct {
 	// Manifest makes the object a list of the extraction's other objects.
 	Manifest *Manifest `json:"manifest,omitempty"`
 
+	// Sidecar makes the object the payload as it is: a description of the table,
+	// of this media type.
+	Sidecar string `json:"sidecar,omitempty"`
+
 	Rows   int64       `json:"rows"`
 	Inline *RowsRef    `json:"inline,omitempty"` // the rows are this message's payload
 	Slices []SliceRef  `json:"slices,omitempty"` // or stand in these runs of messages
@@ -217,6 +221,8 @@ func (l *Load) checkRows(flaw func(field, format string, args ...any)) {
 	switch {
 	case l.Delete && l.Manifest != nil:
 		flaw("delete", "a manifest is not deleted")
+	case l.Sidecar != "" && (l.Delete || l.Manifest != nil || l.Rows > 0 || l.Inline == nil):
+		flaw("sidecar", "the load is to describe the table by its payload, and is something else besides")
 	case l.Manifest != nil && (l.Rows > 0 || l.Inline != nil || len(l.Slices) > 0):
 		flaw("manifest", "the load is to list the extraction's objects, and carries rows")
 	case l.Delete && (l.Rows > 0 || l.Inline != nil || len(l.Slices) > 0):

@@ -21,6 +21,14 @@ func ManifestForms() []ManifestForm {
 // FormatManifest is the format in the outcome of a load that wrote a manifest.
 const FormatManifest = "manifest"
 
+// FormatSidecar is the format in the outcome of a load that wrote a description
+// of its table.
+const FormatSidecar = "schema"
+
+// Companion reports whether an outcome's format is of an object that holds no
+// rows: a manifest or a sidecar.
+func Companion(format string) bool { return format == FormatManifest || format == FormatSidecar }
+
 // Manifest makes a load one that writes a manifest: it waits for the other
 // loads of its extraction and carries no rows.
 type Manifest struct {
@@ -39,16 +47,22 @@ func (m *Manifest) check(flaw func(field, format string, args ...any)) {
 
 // Format is what the load's object is: a file format, or [FormatManifest].
 func (l *Load) Format() string {
-	if l.Manifest != nil {
+	switch {
+	case l.Manifest != nil:
 		return FormatManifest
+	case l.Sidecar != "":
+		return FormatSidecar
 	}
 	return string(l.File.Format)
 }
 
 // ContentType is the media type of the load's object.
 func (l *Load) ContentType() string {
-	if l.Manifest != nil {
+	switch {
+	case l.Manifest != nil:
 		return l.Manifest.Form.ContentType()
+	case l.Sidecar != "":
+		return l.Sidecar
 	}
 	return l.File.Format.ContentType()
 }

@@ -24,6 +24,7 @@ type PinnedPlan struct {
 	Accounts     []string         `json:"accounts,omitempty"`        // whose partitions may have become empty, when the commit does not list them
 	Manifests    []ManifestForm   `json:"manifests,omitempty"`
 	Schema       *encoding.Schema `json:"schema,omitempty"`          // nil: there are no rows, and none was declared
+	Table        *encoding.Schema `json:"table_schema,omitempty"`    // of the sidecars; nil: there are none
 	Ignored      []string         `json:"ignored_columns,omitempty"` // that the destination's frozen schema lacks
 	Loose        bool             `json:"loose,omitempty"`           // columns that the schema lacks are passed over, whatever the commit says
 	Time         time.Time        `json:"time"`                      // "today" and the time of the load

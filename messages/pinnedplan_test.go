@@ -17,7 +17,8 @@ func TestPinnedPlan(t *testing.T) {
 	}
 	want := &PinnedPlan{
 		Version: Version, Bucket: "acme", Folder: "/", FileName: "{{filename}}-{{account}}",
-		File: FileSpec{Format: encoding.CSV, Separator: encoding.Tab}, By: "day", Account: true, Undated: "reject", Empty: "delete", PartialMonth: "reject", Accounts: []string{"a", "b/c"}, Manifests: []ManifestForm{ManifestJSON, ManifestSuccess},
+		File: FileSpec{Format: encoding.CSV, Separator: encoding.Tab, Without: []string{"y"}}, By: "day", Account: true, Undated: "reject", Empty: "delete", PartialMonth: "reject", Accounts: []string{"a", "b/c"}, Manifests: []ManifestForm{ManifestJSON, ManifestSuccess},
+		Table: schema, Ignored: []string{"x"}, Loose: true,
 		Schema: schema, Time: time.Date(2024, 6, 20, 12, 15, 17, 0, time.UTC),
 	}
 	body, err := EncodePlan(want)

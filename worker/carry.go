@@ -111,6 +111,9 @@ func (w *Worker) place(ctx context.Context, d *queue.LoadDelivery, store *openSt
 // wrong with the rows or the plan does so every time.
 func (w *Worker) encode(ctx context.Context, d *queue.LoadDelivery, file *spool) error {
 	l := d.Load
+	if l.Sidecar != "" {
+		return writeSidecar(d, file)
+	}
 	if l.Manifest != nil {
 		return writeManifest(ctx, w.queue, l, file)
 	}
@@ -159,6 +162,16 @@ func unwritable(err error, remedy string) error {
 
 func undecodable(format string, args ...any) error {
 	return &LoadError{Reason: messages.ReasonUndecodable, Err: fmt.Errorf(format, args...)}
+}
+
+// writeSidecar writes the payload as it is, checked by its hash.
+func writeSidecar(d *queue.LoadDelivery, file *spool) error {
+	sum := sha256.Sum256(d.Payload)
+	if hex.EncodeToString(sum[:]) != d.Load.Inline.SHA256 {
+		return undecodable("the load's text is not the one it was made with (SHA-256 differs)")
+	}
+	_, err := file.Write(d.Payload)
+	return err
 }
 
 // rows is what the load carries, inside or by reference, checked by hash.

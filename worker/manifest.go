@@ -64,7 +64,7 @@ func writeManifest(ctx context.Context, q *queue.Queue, l *messages.Load, out io
 		if err != nil {
 			return fmt.Errorf("outcomes for the manifest: %w", err)
 		}
-		if o.Format != messages.FormatManifest {
+		if !messages.Companion(o.Format) {
 			all = append(all, o)
 		}
 	}

@@ -45,7 +45,7 @@ func orphansAmong(objects []*queue.Object, s *destination.Settings, n *destinati
 	current := map[string][]*queue.Object{} // by table
 	var orphans []Orphan
 	for _, o := range objects {
-		if o.Result == messages.Deleted || o.Format == messages.FormatManifest {
+		if o.Result == messages.Deleted || messages.Companion(o.Format) {
 			continue
 		}
 		if why := strayed(&o.Object, s, n); why != "" {

@@ -246,7 +246,7 @@ func (v *verification) outcomes(ctx context.Context) (left []messages.Outcome, e
 			continue
 		}
 		o.Bucket, o.Worker = v.plan.Bucket, "" // as it is, held once
-		if o.Format != messages.FormatManifest {
+		if !messages.Companion(o.Format) {
 			o.Format = string(v.plan.File.Format)
 		}
 		left = append(left, o)
@@ -264,12 +264,17 @@ func (v *verification) belongs(o *messages.Outcome) bool {
 		v.found(FindingOutcome, o, "load %s is not the one that makes this object", o.Load)
 	case o.Generation != v.commit.Generation:
 		v.found(FindingOutcome, o, "it is of generation %d, and the commit's is %d", o.Generation, v.commit.Generation)
-	case o.Format != string(v.plan.File.Format) && (o.Format != messages.FormatManifest || len(v.plan.Manifests) == 0):
+	case o.Format != string(v.plan.File.Format) && !v.accompanies(o.Format):
 		v.found(FindingOutcome, o, "it is a %s file, and the plan says %s", o.Format, v.plan.File.Format)
 	default:
 		return true
 	}
 	return false
+}
+
+// accompanies reports whether the plan has objects of a format without rows.
+func (v *verification) accompanies(format string) bool {
+	return format == messages.FormatManifest && len(v.plan.Manifests) > 0 || format == messages.FormatSidecar && v.plan.Table != nil
 }
 
 // settle compares the outcomes as a whole with the plan, and the dead-lettered

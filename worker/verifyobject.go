@@ -138,7 +138,7 @@ func (v *verification) content(o *messages.Outcome, there storage.Stored, body i
 	}
 	// Bytes that nobody of the fleet wrote are not worth what a reader of
 	// hostile files may cost.
-	if o.Format != messages.FormatManifest && (ours || there.HasMeta && there.Size <= foreignBytes) {
+	if !messages.Companion(o.Format) && (ours || there.HasMeta && there.Size <= foreignBytes) {
 		v.readBack(o, file, there.Size)
 	}
 	v.count(func(r *Report) {
