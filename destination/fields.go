@@ -59,6 +59,7 @@ func fields() []field {
 		switchField("checksum", func(s *Settings) *bool { return &s.Checksum }),
 		wholeField("max_concurrency", 1, maxConcurrency, func(s *Settings) *int { return &s.MaxConcurrency }),
 		rateField("rate_limit", func(s *Settings) *float64 { return &s.RateLimit }),
+		rateField("weight", func(s *Settings) *float64 { return &s.Weight }),
 	}
 }
 

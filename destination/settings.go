@@ -50,6 +50,7 @@ type Settings struct {
 	Checksum         bool             `json:"checksum"`
 	MaxConcurrency   int              `json:"max_concurrency,omitempty"` // requests at once, 0 = the fleet's default
 	RateLimit        float64          `json:"rate_limit,omitempty"`      // requests per second, 0 = none
+	Weight           float64          `json:"weight,omitempty"`          // share of busy workers among destinations, 0 = 1
 
 	// Approved and Paused are the fleet's, not the customer's: operators set
 	// them, they are stored with the document, and Parse never touches them.

@@ -16,6 +16,10 @@ const (
 	Backfill Lane = "backfill"
 )
 
+// Parked is where loads wait whose destination refuses them. It is no class of
+// urgency: a load keeps the lane it came from.
+const Parked Lane = "parked"
+
 // Lanes lists the lanes, most urgent first.
 func Lanes() []Lane { return []Lane{Fresh, Replay, Backfill} }
 

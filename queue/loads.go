@@ -76,6 +76,7 @@ func (l *Loads) next(ctx context.Context) (*LoadDelivery, error) {
 	load := &LoadDelivery{delivery: d, Payload: found.msg.Data()}
 	header := messages.Header(found.msg.Headers())
 	load.Lane, load.Destination, load.Extraction, load.ID = loadOrigin(d.Subject)
+	load.Parked = load.Lane == messages.Parked
 	load.replays = replays(header)
 	load.Load, load.Err = parseLoad(d.Subject, header)
 	return load, nil
@@ -90,13 +91,15 @@ type LoadDelivery struct {
 	*delivery
 	Load    *messages.Load // nil when the message cannot be read; see Err
 	Err     error          // why it cannot
-	Payload []byte         // the rows, when the load is inline
+	Payload []byte         // the rows, when the load is inline; of a parked load after Fetch
+	Parked  bool           // it stood on the lane of parked loads
 
 	// What the subject says, also when the message cannot be read.
 	Lane                        messages.Lane
 	Destination, Extraction, ID string
 
 	replays int
+	fetched bool
 	object  *Object // as Object found it
 	looked  bool    // it did
 }
@@ -153,6 +156,9 @@ func (d *LoadDelivery) event(outcome messages.Outcome) messages.Event {
 // letter does not say and the delivery knows (id, workspace, subject, time...)
 // is filled in. After [ErrDeadLettersFull] the delivery is not settled.
 func (d *LoadDelivery) DeadLetter(ctx context.Context, letter messages.DeadLetter) error {
+	if err := d.Fetch(ctx); err != nil {
+		return err
+	}
 	outcome := d.complete(&letter)
 	err := d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {
 		var s *settlement

@@ -19,7 +19,27 @@ import (
 type Past struct {
 	Attempts  []messages.Attempt `json:"attempts,omitempty"` // that failed and count
 	Parked    time.Time          `json:"parked,omitzero"`    // since when the destination refuses; zero when it did not last time
+	Why       string             `json:"why,omitempty"`      // what it answered last
+	Started   int                `json:"started,omitempty"`  // how often the load was begun since Delivered, once that is counted
 	Delivered int                `json:"delivered"`          // how often the load had been delivered when this was written
+}
+
+// shortened is the past as it is stored.
+func (p Past) shortened() Past {
+	clip := func(text string) string {
+		if len(text) > maxPastText {
+			return strings.ToValidUTF8(text[:maxPastText], "")
+		}
+		return text
+	}
+	p.Why = clip(p.Why)
+	attempts := make([]messages.Attempt, len(p.Attempts))
+	for i, a := range p.Attempts {
+		a.Error = clip(a.Error)
+		attempts[i] = a
+	}
+	p.Attempts = attempts
+	return p
 }
 
 // maxPastText is what is kept of an attempt's error, in bytes.
@@ -28,7 +48,7 @@ const maxPastText = 512
 // Past fetches what the deliveries before this one left; the first delivery
 // has none and asks nobody.
 func (d *LoadDelivery) Past(ctx context.Context) (Past, error) {
-	var past Past
+	past := d.parkedPast()
 	if d.Attempt <= 1 {
 		return past, nil
 	}
@@ -39,6 +59,7 @@ func (d *LoadDelivery) Past(ctx context.Context) (Past, error) {
 	if err != nil {
 		return past, fmt.Errorf("past of load %s: %w", d.ID, err)
 	}
+	past = Past{}
 	if err := json.Unmarshal(m.Data, &past); err != nil {
 		return Past{}, nil // written by a program we are not: the load begins anew
 	}
@@ -50,22 +71,24 @@ func (d *LoadDelivery) Past(ctx context.Context) (Past, error) {
 // without one.
 func (d *LoadDelivery) Postpone(ctx context.Context, delay time.Duration, past Past) error {
 	return d.settle(ctx, "postpone", nak(max(delay, releaseDelay)), func(ctx context.Context) error {
-		past.Delivered = d.Attempt
-		attempts := make([]messages.Attempt, len(past.Attempts))
-		for i, a := range past.Attempts {
-			if len(a.Error) > maxPastText {
-				a.Error = strings.ToValidUTF8(a.Error[:maxPastText], "")
-			}
-			attempts[i] = a
-		}
-		past.Attempts = attempts
-		body, err := json.Marshal(past)
-		if err != nil {
-			return err
-		}
-		_, err = d.q.publish(ctx, &nats.Msg{Subject: d.pastSubject(), Data: body})
-		return err
+		past.Delivered, past.Started = d.Attempt, 0
+		return d.remember(ctx, past)
 	})
+}
+
+// Begin stores that the load is begun once more, before the work: for one that
+// may be what kills its workers.
+func (d *LoadDelivery) Begin(ctx context.Context, past Past) error {
+	return d.remember(ctx, past)
+}
+
+func (d *LoadDelivery) remember(ctx context.Context, past Past) error {
+	body, err := json.Marshal(past.shortened())
+	if err != nil {
+		return err
+	}
+	_, err = d.q.publish(ctx, &nats.Msg{Subject: d.pastSubject(), Data: body})
+	return err
 }
 
 // forget removes the past of a load that has ended. What is left behind when

@@ -219,9 +219,14 @@ func (w *secureWalk) work(t *testing.T) {
 		}
 	}
 	stop()
-	for range 2 {
-		d := next(t, loads)
+	parked, err := w.worker.Loads(ctx, queue.LoadsConfig{Lanes: []messages.Lane{messages.Parked}})
+	must(t, "parked lane", err)
+	must(t, "park", next(t, loads).Park(ctx, queue.Past{Why: "denied"}))
+	must(t, "postpone", next(t, parked).Postpone(ctx, 0, queue.Past{}))
+	for _, from := range []*queue.Loads{parked, loads} {
+		d := next(t, from)
 		must(t, "load", d.Err)
+		must(t, "fetch", d.Fetch(ctx))
 		_, err := d.Past(ctx)
 		must(t, "past", err)
 		_, err = w.worker.Destinations().Get(ctx, "acme")
@@ -235,7 +240,7 @@ func (w *secureWalk) work(t *testing.T) {
 		must(t, "record of a deletion", err)
 		must(t, "done", d.Done(ctx, loadedOutcome(d)))
 	}
-	_, _, err := w.worker.Uncompleted(ctx, 0)
+	_, _, err = w.worker.Uncompleted(ctx, 0)
 	must(t, "uncompleted", err)
 	if done, err := w.worker.Complete(ctx, "ws", "e1"); err != nil || !done {
 		t.Fatalf("complete: got %v, %v, want true", done, err)

@@ -16,6 +16,9 @@ type Status struct {
 	Streams []StreamStatus `json:"streams"`
 	Commits LaneStatus     `json:"commits"` // that wait for a dispatcher
 	Lanes   []LaneStatus   `json:"lanes"`
+	// Loads whose destinations refuse them: altogether, and by destination.
+	ParkedLane LaneStatus `json:"parked_lane"`
+	Parked     []Parked   `json:"parked"`
 	// Stuck is how many loads stand on the queue that no consumer knows of: 0,
 	// or something is wrong. Several looks in a row tell it from movement.
 	Stuck       int64             `json:"stuck"`
@@ -89,6 +92,13 @@ func (q *Queue) Status(ctx context.Context) (*Status, error) {
 		}
 		known += int64(s.Pending) + int64(s.InFlight)
 		status.Lanes = append(status.Lanes, s)
+	}
+	if status.ParkedLane, err = q.laneStatus(ctx, streamLoads, laneConsumer(messages.Parked), messages.Parked); err != nil {
+		return nil, err
+	}
+	known += int64(status.ParkedLane.Pending) + int64(status.ParkedLane.InFlight)
+	if status.Parked, err = q.Parked(ctx); err != nil {
+		return nil, err
 	}
 	after, err := q.loadsStanding(ctx)
 	if err != nil {

@@ -180,8 +180,9 @@ func (c Config) consumerConfigs() map[string][]jetstream.ConsumerConfig {
 			AckWait:       c.AckWait,
 			MaxDeliver:    -1,
 			// Delayed deliveries count here: a low limit would let one
-			// destination that is down stop all others.
-			MaxAckPending: 20000,
+			// destination that is busy stop all others. One costs about 125
+			// bytes of the server's memory.
+			MaxAckPending: 200_000,
 			MaxWaiting:    4096,
 		}
 	}
@@ -191,6 +192,9 @@ func (c Config) consumerConfigs() map[string][]jetstream.ConsumerConfig {
 	for _, lane := range messages.Lanes() {
 		all[streamLoads] = append(all[streamLoads], durable(laneConsumer(lane), messages.LaneSubjects(lane)))
 	}
+	parked := durable(laneConsumer(messages.Parked), messages.LaneSubjects(messages.Parked))
+	parked.HeadersOnly, parked.MaxAckPending = true, 1_000_000
+	all[streamLoads] = append(all[streamLoads], parked)
 	return all
 }
 

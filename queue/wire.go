@@ -25,7 +25,7 @@ func replays(h messages.Header) int {
 func original(h nats.Header) messages.Header {
 	kept := messages.Header{}
 	for name, values := range h {
-		if !strings.HasPrefix(name, "Nats-") {
+		if !strings.HasPrefix(name, "Nats-") && name != headerPast {
 			kept[name] = values
 		}
 	}
@@ -54,7 +54,11 @@ func parseLoad(subject string, h messages.Header) (*messages.Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at := messages.LoadSubject(load); at != subject {
+	at := *load
+	if lane, _, _, _ := loadOrigin(subject); lane == messages.Parked {
+		at.Lane = lane
+	}
+	if at := messages.LoadSubject(&at); at != subject {
 		return nil, fmt.Errorf("decode load: it belongs on %s, not on %s", at, subject)
 	}
 	return load, nil

@@ -31,5 +31,6 @@ func AccessOf(s *destination.Settings) Access {
 		ACL:              string(s.ACL),
 		Checksum:         s.Checksum,
 		MaxConcurrency:   s.MaxConcurrency,
+		RateLimit:        s.RateLimit,
 	}
 }

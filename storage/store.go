@@ -36,9 +36,10 @@ type Access struct {
 	Encryption       string // sse-s3, sse-kms, sse-kms-customer or none
 	EncryptionKey    string // sse-kms-customer only
 	BucketKey        bool
-	ACL              string // canned ACL of every object; "" and "none" send none
-	Checksum         bool   // false for stores that break on request checksums
-	MaxConcurrency   int    // requests at a time; 0 leaves it to Config
+	ACL              string  // canned ACL of every object; "" and "none" send none
+	Checksum         bool    // false for stores that break on request checksums
+	MaxConcurrency   int     // requests at a time; 0 leaves it to Config
+	RateLimit        float64 // requests a second; 0 is no limit
 }
 
 // String is the access without its secret.
@@ -136,7 +137,7 @@ func Open(ctx context.Context, a Access, cfg Config) (*Store, error) {
 			a.Endpoint, a.PathStyle = *base.BaseEndpoint, true
 		}
 	}
-	observer := &observer{next: transport}
+	observer := &observer{next: newThrottle(transport, a.RateLimit)}
 	client := &http.Client{Transport: observer, CheckRedirect: followSameMethod}
 	credentials, err := newCredentialChain(a, cfg, base, client)
 	if err != nil {

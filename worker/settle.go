@@ -11,6 +11,7 @@ import (
 
 	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
+	"github.com/loadfleet/loadfleet/storage"
 )
 
 // handle carries out one delivery and settles it, logging one line at its end.
@@ -20,18 +21,27 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery) {
 	defer end()
 	past, err := d.Past(work)
 	if err == nil {
-		err = readable(d, past)
+		past, err = w.readable(work, d, past)
 	}
+	entered, halted := w.breakers.enter(d.Destination, started)
 	var made carried
-	if err == nil {
-		made, err = w.carry(work, d)
+	switch {
+	case err != nil:
+	case entered == halt:
+		err = halted
+	default:
+		if err = d.Fetch(work); err == nil {
+			made, err = w.carry(work, d)
+		}
 	}
 	if err == nil {
+		w.breakers.answered(d.Destination)
 		w.finish(s.say, d, past, made, started)
 		return
 	}
 	what, failure := verdict(work, err)
-	said, settle := w.settle(s.say, d, past, what, failure)
+	what, wait := w.consult(d.Destination, entered, what, err, failure.Message)
+	said, settle := w.settle(s.say, d, past, what, failure, wait)
 	fields := append(w.fields(d, past, made), zap.Stringer("verdict", said), zap.Error(errors.Join(err, settle)))
 	if said == reject || said == park {
 		fields = append(fields, zap.String("reason", string(failure.Reason)), zap.String("remedy", failure.Remedy))
@@ -56,16 +66,59 @@ func (w *Worker) fields(d *queue.LoadDelivery, past queue.Past, made carried) []
 // from the worker that had it: it may be what killed them.
 const unanswered = 30
 
+// mayKill is how often a load is begun of which that is counted, without a
+// word of how it went.
+const mayKill = 10
+
 // readable refuses a message that is no load, and one that nobody survives.
-func readable(d *queue.LoadDelivery, past queue.Past) error {
-	if n := d.Attempt - 1 - past.Delivered; n > unanswered {
-		return &LoadError{Reason: messages.ReasonPoison, Err: fmt.Errorf("delivered %d times in a row without an answer", n)}
+// Deliveries are no proof of that: a load may be given back unbegun for want of
+// a slot. So from the thirtieth on it is written down that it is begun.
+func (w *Worker) readable(ctx context.Context, d *queue.LoadDelivery, past queue.Past) (queue.Past, error) {
+	if d.Attempt-1-past.Delivered > unanswered {
+		if past.Started >= mayKill {
+			return past, &LoadError{Reason: messages.ReasonPoison, Err: fmt.Errorf("begun %d times in a row without an answer", past.Started)}
+		}
+		past.Started++
+		if err := d.Begin(ctx, past); err != nil {
+			return past, err
+		}
 	}
 	if d.Load == nil {
-		return &LoadError{Reason: messages.ReasonUndecodable, Err: d.Err}
+		return past, &LoadError{Reason: messages.ReasonUndecodable, Err: d.Err}
 	}
-	return nil
+	return past, nil
 }
+
+// consult tells the destination's breaker how a load failed. A load that finds
+// its destination out of reach is parked when others have as well; wait is how
+// long until the next probe.
+func (w *Worker) consult(destination string, entered passage, what decision, err error, why string) (decision, time.Duration) {
+	now := time.Now()
+	halted, isHalted := errors.AsType[*haltError](err)
+	switch {
+	case isHalted && halted.held:
+		return hold, 0
+	case isHalted:
+		return park, 0
+	case (what == park || what == hold) && !errors.Is(err, messages.ErrNewer):
+		return what, w.breakers.refused(destination, why, what == hold, now)
+	case what == retry && errors.Is(err, storage.ErrUnavailable):
+		if opened, wait := w.breakers.unanswered(destination, why, now); opened {
+			return park, wait
+		}
+	case entered == probe:
+		w.breakers.undecided(destination)
+	}
+	return what, 0
+}
+
+// haltError is the breaker of a destination that was open.
+type haltError struct {
+	why  string
+	held bool
+}
+
+func (e *haltError) Error() string { return "the destination refuses loads: " + e.why }
 
 // finish tells the queue that the load is done. When that fails the load comes
 // back and finds its object in place.
@@ -87,15 +140,15 @@ func (w *Worker) finish(ctx context.Context, d *queue.LoadDelivery, past queue.P
 
 // settle does with a delivery what was decided, once, and says what that was
 // in the end: patience has its limits.
-func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.Past, what decision, f messages.Failure) (decision, error) {
+func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.Past, what decision, f messages.Failure, wait time.Duration) (decision, error) {
 	now := time.Now().UTC()
 	tried := messages.Attempt{Worker: w.cfg.Name, Time: now, Error: f.Message}
 	switch what {
 	case release:
 		return release, d.Release(ctx)
 	case hold:
-		past.Parked = time.Time{}
-		return hold, d.Postpone(ctx, spread(w.cfg.ParkDelay), past)
+		past.Parked, past.Why = time.Time{}, f.Message
+		return hold, w.park(ctx, d, past, wait)
 	case await:
 		past.Parked = time.Time{}
 		return await, d.Postpone(ctx, spread(w.cfg.RetryDelay), past)
@@ -103,8 +156,9 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 		if past.Parked.IsZero() {
 			past.Parked = now
 		}
+		past.Why = f.Message
 		if left := w.cfg.ParkLimit - now.Sub(past.Parked); left > 0 {
-			return park, d.Postpone(ctx, min(spread(w.cfg.ParkDelay), left), past)
+			return park, w.park(ctx, d, past, min(wait, left))
 		}
 	case retry:
 		past.Parked = time.Time{}
@@ -122,6 +176,18 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 		w.completion.loadEnded(d.Load.Workspace, d.Load.Extraction)
 	}
 	return reject, err
+}
+
+// park takes a load out of its lane, or lets one that is parked wait on: until
+// the next probe, since it may be the one.
+func (w *Worker) park(ctx context.Context, d *queue.LoadDelivery, past queue.Past, wait time.Duration) error {
+	if d.Parked || d.Load == nil {
+		if wait <= 0 {
+			wait = spread(w.cfg.ParkDelay)
+		}
+		return d.Postpone(ctx, wait, past)
+	}
+	return d.Park(ctx, past)
 }
 
 // backoff doubles from base up to five minutes.

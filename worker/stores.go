@@ -40,6 +40,9 @@ type stores struct {
 	cfg          storage.Config
 	log          *zap.Logger
 
+	changes func(id string)             // hears of destinations that were changed
+	opened  func(*destination.Settings) // and of those that are opened
+
 	mu        sync.Mutex
 	open      map[string]*openStore
 	followed  bool              // whether changes are heard of: without, nothing is kept
@@ -60,6 +63,7 @@ func newStores(d *queue.Destinations, k *destination.Keyring, cfg storage.Config
 	return &stores{
 		destinations: d, keyring: k, cfg: cfg, log: log,
 		open: map[string]*openStore{}, revisions: map[string]uint64{},
+		changes: func(string) {}, opened: func(*destination.Settings) {},
 	}
 }
 
@@ -81,6 +85,7 @@ func (s *stores) get(ctx context.Context, id string) (*openStore, error) {
 	if o, err = s.prepare(ctx, stored); err != nil {
 		return nil, fmt.Errorf("destination %s: %w", id, &openError{err})
 	}
+	s.opened(o.settings)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.users = 1
@@ -167,6 +172,7 @@ func (s *stores) follow(ctx context.Context) {
 }
 
 func (s *stores) changed(d *queue.StoredDestination) {
+	s.changes(d.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.followed = true

@@ -81,6 +81,7 @@ func rules() []rule {
 		{typed[*destination.KeyError], reject, messages.ReasonKey, ""},
 
 		// The destination as it is stored.
+		{typed[*haltError], park, dest, "see what the destination answered, run `loadfleet destination check`, then replay"},
 		{oneOf(errWaiting), await, messages.ReasonExhausted, ""},
 		{oneOf(errPaused, errUnapproved), hold, dest, "resume or approve the destination"},
 		{oneOf(queue.ErrNotFound, errNotAdmitted), park, messages.ReasonUnknownDestination, ""},

@@ -29,6 +29,7 @@ import (
 type Config struct {
 	Name        string        // in logs, outcomes and dead letters; default: the host's name and process id
 	Slots       int           // loads in work at a time; default: four a core, since a load mostly waits for S3
+	MemoryBytes int64         // what the process may have resident; default 256 MiB
 	SpoolBytes  int64         // a file larger than this is spooled to disk; default 8 MiB
 	ScratchDir  string        // default: the system's
 	MaxAttempts int           // tries of one load before its dead letter; default 10
@@ -49,6 +50,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Slots <= 0 {
 		c.Slots = 4 * runtime.GOMAXPROCS(0)
+	}
+	if c.MemoryBytes <= 0 {
+		c.MemoryBytes = 256 << 20
 	}
 	if c.SpoolBytes <= 0 {
 		c.SpoolBytes = 8 << 20
@@ -84,6 +88,10 @@ type Worker struct {
 	stores     *stores
 	completion *completion
 	spools     *spools
+	shares     *shares
+	breakers   *breakers
+	budget     *budget
+	parking    parking
 	cfg        Config
 	log        *zap.Logger
 }
@@ -92,21 +100,31 @@ type Worker struct {
 // stored destinations.
 func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *Worker {
 	cfg = cfg.withDefaults()
-	return &Worker{
+	w := &Worker{
 		queue: q, stores: newStores(q.Destinations(), k, cfg.Storage, log), completion: newCompletion(q, log),
 		spools: newSpools(cfg.SpoolBytes, cfg.ScratchDir), cfg: cfg, log: log,
+		shares: newShares(cfg.Slots), budget: newBudget(cfg.MemoryBytes, cfg.SpoolBytes), parking: parking{base: cfg.ParkDelay},
+		breakers: newBreakers(max(cfg.ParkDelay/12, time.Millisecond), 5*cfg.ParkDelay, outage),
 	}
+	w.stores.changes = func(id string) { w.breakers.answered(id) }
+	w.stores.opened = func(s *destination.Settings) { w.shares.settings(s.ID, s.Weight, s.MaxConcurrency) }
+	return w
 }
+
+// outage is how many failures in a row, of loads that had no answer from their
+// store, open a destination's breaker.
+const outage = 5
 
 // Run works until ctx is done. Then it pulls no more, gives what is in work
 // the grace to end, gives the rest back to the queue, and returns nil. It
 // returns an error, after the same stop, when no more loads can be had.
 func (w *Worker) Run(ctx context.Context) error {
-	loads, err := w.queue.Loads(ctx, queue.LoadsConfig{})
+	lanes, parked, err := openLanes(ctx, w.queue)
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	defer loads.Close()
+	defer lanes.Close()
+	defer parked.Close()
 	defer w.stores.close()
 	// Beside the loads: followed until the last of them has ended.
 	beside, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -119,25 +137,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	slots, pulling := errgroup.WithContext(ctx)
 	s := newShift(ctx)
 	background.Go(func() { s.stop(beside, pulling, w.cfg.Grace) })
-	for range w.cfg.Slots {
-		slots.Go(func() error { return w.take(pulling, s, loads) })
-	}
+	in := newIntake(w, s)
+	defer in.work.Wait()
+	slots.Go(func() error { return in.lanes(pulling, lanes) })
+	slots.Go(func() error { return in.parked(pulling, parked) })
 	return slots.Wait()
-}
-
-// take carries out one load after another until pulling ends.
-func (w *Worker) take(pulling context.Context, s *shift, loads *queue.Loads) error {
-	for {
-		delivery, err := loads.Next(pulling)
-		switch {
-		case err == nil:
-			w.handle(s, delivery)
-		case pulling.Err() != nil:
-			return nil
-		default:
-			return fmt.Errorf("worker: next load: %w", err)
-		}
-	}
 }
 
 // lastWords is how long after the grace the queue may still be told what

@@ -29,6 +29,16 @@ func (p *program) status() *cobra.Command {
 				if err := table(p.out, []string{"LANE", "WAITING", "IN WORK OR HELD", "TRIED BEFORE", "OPEN PULLS"}, rows); err != nil {
 					return err
 				}
+				if len(s.Parked) > 0 {
+					fmt.Fprintln(p.out)
+					rows = nil
+					for _, d := range s.Parked {
+						rows = append(rows, []string{d.Destination, count(d.Loads), when(d.Since), d.Why})
+					}
+					if err := table(p.out, []string{"REFUSED BY", "PARKED LOADS", "SINCE", "WHY"}, rows); err != nil {
+						return err
+					}
+				}
 				if s.Stuck > 0 {
 					fmt.Fprintf(p.out, "\n%s loads are stuck: no consumer will deliver them\n", count(s.Stuck))
 				}

@@ -96,7 +96,6 @@ is dispatched exactly once. It needs no seal key.`,
 
 func (p *program) worker() *cobra.Command {
 	var cfg worker.Config
-	var memory int64
 	c := &cobra.Command{
 		Use:   "worker",
 		Short: "Carry out loads: encode files and put them into buckets",
@@ -110,12 +109,12 @@ finishes what is in work within the grace and gives the rest back.`,
 				return err
 			}
 			return p.actor(cmd.Context(), "worker", func(ctx context.Context, a *actor) error {
-				limitMemory(memory)
+				limitMemory(cfg.MemoryBytes)
 				return worker.New(a.queue, keyring, cfg, a.log).Run(ctx)
 			})
 		},
 	}
 	bindWorker(c.Flags(), &cfg)
-	bindMemory(c.Flags(), &memory)
+	bindMemory(c.Flags(), &cfg.MemoryBytes)
 	return c
 }

@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/loadfleet/loadfleet/messages"
+)
+
+// budget is the memory that loads in work may have together: rows as columns,
+// the file until it is spilled, and what a decoder and an encoder hold of it
+// meanwhile. It is reserved before a load is pulled, and more of it before its
+// rows are read.
+type budget struct {
+	bytes *semaphore.Weighted
+	all   int64
+	spool int64
+}
+
+const (
+	// pullReserve is what must be free before a load is pulled at all.
+	pullReserve = 1 << 20
+	// sliceNeed is for one slice of a large load: as it came, as columns, and on
+	// its way into the file. A dispatcher cuts slices of 2 MiB.
+	sliceNeed = 12 << 20
+	// inlineFactor is how much a load whose rows are inside needs for each byte
+	// of them: as they came, as columns, and as a file that may be larger.
+	inlineFactor = 6
+)
+
+// newBudget divides what a process may use: half is for loads, the rest for the
+// program, its connections, and what the garbage collector has not taken back.
+func newBudget(process, spool int64) *budget {
+	all := max(process/2, pullReserve)
+	return &budget{bytes: semaphore.NewWeighted(all), all: all, spool: spool}
+}
+
+// need is what a load needs beyond pullReserve; more than there is becomes all.
+func (b *budget) need(l *messages.Load, payload int) int64 {
+	n := int64(inlineFactor * payload)
+	if l != nil {
+		switch {
+		case l.Inline != nil:
+			n = inlineFactor * l.Inline.Bytes
+		case len(l.Slices) > 0:
+			n = sliceNeed + b.spool
+		}
+	}
+	return min(max(n-pullReserve, 0), b.all-pullReserve)
+}
+
+// pull reserves what a pull needs.
+func (b *budget) pull(ctx context.Context) error { return b.bytes.Acquire(ctx, pullReserve) }
+
+// unpull gives that back.
+func (b *budget) unpull() { b.bytes.Release(pullReserve) }
+
+// grow reserves the rest for a load. Without patience it may fail at once:
+// smaller loads are to go on meanwhile.
+func (b *budget) grow(ctx context.Context, n int64, patient bool) bool {
+	if patient {
+		return b.bytes.Acquire(ctx, n) == nil
+	}
+	return b.bytes.TryAcquire(n)
+}
+
+func (b *budget) release(n int64) { b.bytes.Release(pullReserve + n) }

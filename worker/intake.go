@@ -1,0 +1,171 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+// intake takes loads off the queue and gives each a slot, when there is room
+// for it: memory, a slot of its destination's share, and a destination that
+// takes loads. A load for which there is none goes back, or is parked, and
+// costs no attempt.
+type intake struct {
+	worker *Worker
+	shift  *shift
+	slots  chan struct{} // one for each load in work
+	work   sync.WaitGroup
+}
+
+func newIntake(w *Worker, s *shift) *intake {
+	return &intake{worker: w, shift: s, slots: make(chan struct{}, w.shares.total())}
+}
+
+// lanes takes loads from the lanes until pulling ends.
+func (in *intake) lanes(pulling context.Context, loads *queue.Loads) error {
+	for {
+		select {
+		case in.slots <- struct{}{}:
+		case <-pulling.Done():
+			return nil
+		}
+		if err := in.worker.budget.pull(pulling); err != nil {
+			<-in.slots
+			return nil
+		}
+		d, err := loads.Next(pulling)
+		if err != nil {
+			in.back(0)
+			if pulling.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("worker: next load: %w", err)
+		}
+		in.admit(d, patience)
+	}
+}
+
+// patience is how often a load that is too large for what is free is passed by
+// before the others wait for it.
+const patience = 4
+
+// parked takes parked loads, headers only, until pulling ends. Most go back at
+// once: their destinations refuse them still.
+func (in *intake) parked(pulling context.Context, loads *queue.Loads) error {
+	for {
+		d, err := loads.Next(pulling)
+		if err != nil {
+			if pulling.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("worker: next parked load: %w", err)
+		}
+		w, now := in.worker, time.Now()
+		entered, _ := w.breakers.enter(d.Destination, now)
+		if entered == halt {
+			in.giveBack(d, w.parking.delay(now))
+			continue
+		}
+		if entered == probe {
+			w.breakers.undecided(d.Destination) // begun below, when there is a slot
+		}
+		select {
+		case in.slots <- struct{}{}:
+		case <-pulling.Done():
+			in.giveBack(d, 0)
+			return nil
+		}
+		if err := w.budget.pull(pulling); err != nil {
+			<-in.slots
+			in.giveBack(d, 0)
+			return nil
+		}
+		in.admit(d, patience)
+	}
+}
+
+// admit carries a load out beside others, or gives it back. Its slot and the
+// memory of its pull are taken.
+func (in *intake) admit(d *queue.LoadDelivery, patience int) {
+	w, now := in.worker, time.Now()
+	ok, again := w.shares.enter(d.Destination, now)
+	if !ok {
+		in.back(0)
+		in.giveBack(d, again)
+		return
+	}
+	need := w.budget.need(d.Load, len(d.Payload))
+	if !w.budget.grow(d.Context(), need, d.Attempt > patience) {
+		w.shares.left(d.Destination, now)
+		in.back(0)
+		in.giveBack(d, spread(w.cfg.RetryDelay/4))
+		return
+	}
+	in.work.Go(func() {
+		defer in.back(need)
+		defer func() { w.shares.left(d.Destination, time.Now()) }()
+		w.handle(in.shift, d)
+	})
+}
+
+// back gives a slot and memory back.
+func (in *intake) back(need int64) {
+	in.worker.budget.release(need)
+	<-in.slots
+}
+
+// giveBack gives a load back that was not begun.
+func (in *intake) giveBack(d *queue.LoadDelivery, delay time.Duration) {
+	if err := d.Retry(in.shift.say, delay); err != nil && !errors.Is(err, queue.ErrClosed) {
+		in.worker.log.Debug("load given back", zap.String("id", d.ID), zap.Error(err))
+	}
+}
+
+// parking spreads the deliveries of parked loads, so that however many there are
+// they cost the others nothing.
+type parking struct {
+	base time.Duration
+
+	mu    sync.Mutex
+	since time.Time
+	count int
+	slow  float64
+}
+
+// parkedRate is how many parked loads a worker looks at in a second, at most,
+// when there are many.
+const parkedRate = 250
+
+// delay is how long a parked load is given back for: the base, or longer so
+// that parkedRate is kept.
+func (p *parking) delay(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if window := now.Sub(p.since); window >= p.base || p.since.IsZero() {
+		if !p.since.IsZero() {
+			p.slow = max(float64(p.count)/window.Seconds()/parkedRate, 1)
+		}
+		p.since, p.count = now, 0
+	}
+	p.count++
+	return spread(time.Duration(float64(p.base) * max(p.slow, 1)))
+}
+
+// all lanes there are for loads that are not parked.
+func openLanes(ctx context.Context, q *queue.Queue) (lanes, parked *queue.Loads, err error) {
+	if lanes, err = q.Loads(ctx, queue.LoadsConfig{}); err != nil {
+		return nil, nil, err
+	}
+	if parked, err = q.Loads(ctx, queue.LoadsConfig{Lanes: []messages.Lane{messages.Parked}}); err != nil {
+		lanes.Close()
+		return nil, nil, err
+	}
+	return lanes, parked, nil
+}
