@@ -85,9 +85,9 @@ func (c *Commit) checkCovers(flaw flawFunc) {
 	}
 }
 
-func (v *Covers) checkDays(flaw flawFunc) {
+func (c *Covers) checkDays(flaw flawFunc) {
 	var day [2]time.Time
-	for i, f := range [][2]string{{"covers.from", v.From}, {"covers.to", v.To}} {
+	for i, f := range [][2]string{{"covers.from", c.From}, {"covers.to", c.To}} {
 		var err error
 		if day[i], err = time.Parse(time.DateOnly, f[1]); err != nil || day[i].Year() < 1 {
 			flaw(f[0], remedyDay, "%q is not a day", clip(f[1], 40))
@@ -97,19 +97,19 @@ func (v *Covers) checkDays(flaw flawFunc) {
 	days := int(day[1].Sub(day[0]).Hours()/24) + 1
 	switch {
 	case days < 1:
-		flaw("covers.to", "write the last day, which is not before the first", "%s is before %s", v.To, v.From)
+		flaw("covers.to", "write the last day, which is not before the first", "%s is before %s", c.To, c.From)
 	case days > MaxCoveredDays:
 		flaw("covers.to", "cover a long history with several extractions", "%d days: at most %d are taken", days, MaxCoveredDays)
 	}
 }
 
-func (v *Covers) checkAccounts(flaw flawFunc) {
-	if n := len(v.Accounts); n == 0 || n > MaxCoveredAccounts {
+func (c *Covers) checkAccounts(flaw flawFunc) {
+	if n := len(c.Accounts); n == 0 || n > MaxCoveredAccounts {
 		flaw("covers.accounts", remedyAccounts, "%d accounts: 1 to %d are taken", n, MaxCoveredAccounts)
 		return
 	}
-	seen := make(map[string]int, len(v.Accounts))
-	for i, account := range v.Accounts {
+	seen := make(map[string]int, len(c.Accounts))
+	for i, account := range c.Accounts {
 		field := "covers.accounts[" + strconv.Itoa(i) + "]"
 		first, twice := seen[account]
 		switch {

@@ -229,7 +229,7 @@ func (q *Queue) bury(ctx context.Context, letter messages.DeadLetter, header mes
 		err := q.retry(ctx, "publish on "+m.Subject, func(ctx context.Context) error {
 			_, err := q.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 			if full(err) {
-				return fmt.Errorf("%w (%v)", ErrDeadLettersFull, err) // final: a wait may be long
+				return fmt.Errorf("%w (%s)", ErrDeadLettersFull, err.Error()) // final: a wait may be long
 			}
 			return err
 		})

@@ -184,7 +184,7 @@ func (s *settler) outcomes(group []*settlement) bool {
 		}
 		for _, o := range open {
 			if err := s.look(o); err != nil {
-				last = err
+				s.q.log.Debug("look for an outcome", zap.Error(err)) // the next try looks again
 			}
 		}
 		if s.q.life.Err() != nil {

@@ -32,8 +32,10 @@ func TestStage(t *testing.T) {
 	const most = 1 << 20
 	bucket := newBucket(t)
 	var gets atomic.Int64
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.Director = func(r *http.Request) { r.URL.Scheme, r.URL.Host = target.Scheme, target.Host } // the Host header is signed
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // as it was signed
+	}}
 	proxy.ModifyResponse = func(r *http.Response) error {
 		if r.Request.Method == http.MethodGet && r.ContentLength > most {
 			gets.Add(1)

@@ -53,9 +53,6 @@ func (b *budget) need(l *messages.Load, payload int) int64 {
 // pull reserves what a pull needs.
 func (b *budget) pull(ctx context.Context) error { return b.bytes.Acquire(ctx, pullReserve) }
 
-// unpull gives that back.
-func (b *budget) unpull() { b.bytes.Release(pullReserve) }
-
 // grow reserves the rest for a load. Without patience it may fail at once:
 // smaller loads are to go on meanwhile.
 func (b *budget) grow(ctx context.Context, n int64, patient bool) bool {

@@ -119,13 +119,18 @@ func writeListing(w *bufio.Writer, l *messages.Load, all []messages.Outcome) err
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			w.WriteByte(',')
-		}
-		fmt.Fprintf(w, "\n%s", b)
+		fmt.Fprintf(w, "%s\n%s", comma(i), b)
 	}
 	_, err = w.WriteString("\n]}\n")
 	return err
+}
+
+// comma stands before every element of a list but the first.
+func comma(i int) string {
+	if i == 0 {
+		return ""
+	}
+	return ","
 }
 
 // writeRedshift writes what COPY ... MANIFEST reads; it wants each file's
@@ -137,16 +142,13 @@ func writeRedshift(w *bufio.Writer, all []messages.Outcome) error {
 		Mandatory bool             `json:"mandatory"`
 		Meta      map[string]int64 `json:"meta"`
 	}
-	w.WriteString(`{"entries":[`)
+	fmt.Fprint(w, `{"entries":[`)
 	for i, o := range present(all) {
 		b, err := json.Marshal(entry{URL: objectURL(o.Bucket, o.Key), Mandatory: true, Meta: map[string]int64{"content_length": o.Bytes}})
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			w.WriteByte(',')
-		}
-		fmt.Fprintf(w, "\n%s", b)
+		fmt.Fprintf(w, "%s\n%s", comma(i), b)
 	}
 	_, err := w.WriteString("\n]}\n")
 	return err

@@ -282,9 +282,7 @@ func (o *oracle) bucket(ctx context.Context, t *chaosTarget, winners map[string]
 			return err
 		}
 		o.seen.objects++
-		for _, w := range matches(e, found.Key, b, stored) {
-			o.violations = append(o.violations, w)
-		}
+		o.violations = append(o.violations, matches(e, found.Key, b, stored)...)
 	}
 	for key, e := range want {
 		o.wrong("P1", "s3://%s/%s is missing: it is extraction %s's", t.bucket, key, e.id)
