@@ -17,10 +17,10 @@ setup: ## install the foreign readers that the tests need
 	testdata/foreign/setup
 
 test: setup ## the README's test command
-	go test ./... $(TESTDATA)
+	go test -timeout 25m ./... $(TESTDATA)
 
 race: ## the same under the race detector, for the rooms with goroutines
-	go test -race ./queue/... ./storage/... ./dispatcher ./worker
+	go test -race -timeout 25m ./queue/... ./storage/... ./dispatcher ./worker
 
 vet:
 	go vet ./... $(TESTDATA)
