@@ -60,6 +60,10 @@ func (d *LoadDelivery) Fetch(ctx context.Context) error {
 	return nil
 }
 
+// ParkedSince is since when a parked load's destination refuses it; zero for
+// one that is held by an operator, and for others.
+func (d *LoadDelivery) ParkedSince() time.Time { return d.parkedPast().Parked }
+
 // parkedPast is the past that a parked load brought along.
 func (d *LoadDelivery) parkedPast() (past Past) {
 	if d.Parked {

@@ -26,6 +26,7 @@ type breaker struct {
 	probing bool
 	held    bool // by an operator's wish: for as long as it takes
 	why     string
+	remedy  string
 }
 
 func newBreakers(first, last time.Duration, failures int) *breakers {
@@ -50,7 +51,7 @@ func (b *breakers) enter(destination string, now time.Time) (p passage, halted *
 	case at == nil || !at.opened:
 		return pass, nil
 	case at.probing || now.Before(at.probe):
-		return halt, &haltError{at.why, at.held}
+		return halt, &haltError{at.why, at.remedy, at.held}
 	}
 	at.probing = true
 	return probe, nil
@@ -58,11 +59,11 @@ func (b *breakers) enter(destination string, now time.Time) (p passage, halted *
 
 // refused opens the breaker, or leaves it open for longer after a probe. It
 // says how long until the next probe. held is by an operator's wish.
-func (b *breakers) refused(destination, why string, held bool, now time.Time) time.Duration {
+func (b *breakers) refused(destination, why, remedy string, held bool, now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at := b.at(destination)
-	at.held = held
+	at.held, at.remedy = held, remedy
 	return b.trip(at, why, now)
 }
 

@@ -70,8 +70,16 @@ func (in *intake) parked(pulling context.Context, loads *queue.Loads) error {
 		w, now := in.worker, time.Now()
 		entered, _ := w.breakers.enter(d.Destination, now)
 		if entered == halt {
-			in.giveBack(d, w.parking.delay(now))
-			continue
+			delay := w.parking.delay(now)
+			since := d.ParkedSince()
+			left := w.cfg.ParkLimit - now.Sub(since)
+			if since.IsZero() || left > 0 {
+				if !since.IsZero() {
+					delay = min(delay, left)
+				}
+				in.giveBack(d, delay)
+				continue
+			} // else it is given up below
 		}
 		if entered == probe {
 			w.breakers.undecided(d.Destination) // begun below, when there is a slot

@@ -205,7 +205,7 @@ func TestP4AnyOrder(t *testing.T) {
 			for _, deliver := range deliveries {
 				deliver()
 			}
-			r.log.await(t, len(deliveries), "loaded", "superseded")
+			r.log.await(t, len(deliveries), "loaded", "superseded", "unsettled")
 			for _, stop := range stops {
 				stop()
 			}

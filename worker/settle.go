@@ -40,7 +40,7 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery) {
 		return
 	}
 	what, failure := verdict(work, err)
-	what, wait := w.consult(d.Destination, entered, what, err, failure.Message)
+	what, wait := w.consult(d.Destination, entered, what, err, &failure)
 	said, settle := w.settle(s.say, d, past, what, failure, wait)
 	fields := append(w.fields(d, past, made), zap.Stringer("verdict", said), zap.Error(errors.Join(err, settle)))
 	if said == reject || said == park {
@@ -92,18 +92,21 @@ func (w *Worker) readable(ctx context.Context, d *queue.LoadDelivery, past queue
 // consult tells the destination's breaker how a load failed. A load that finds
 // its destination out of reach is parked when others have as well; wait is how
 // long until the next probe.
-func (w *Worker) consult(destination string, entered passage, what decision, err error, why string) (decision, time.Duration) {
+func (w *Worker) consult(destination string, entered passage, what decision, err error, f *messages.Failure) (decision, time.Duration) {
 	now := time.Now()
 	halted, isHalted := errors.AsType[*haltError](err)
 	switch {
 	case isHalted && halted.held:
 		return hold, 0
 	case isHalted:
+		if halted.remedy != "" {
+			f.Remedy = halted.remedy
+		}
 		return park, 0
 	case (what == park || what == hold) && !errors.Is(err, messages.ErrNewer):
-		return what, w.breakers.refused(destination, why, what == hold, now)
+		return what, w.breakers.refused(destination, f.Message, f.Remedy, what == hold, now)
 	case what == retry && errors.Is(err, storage.ErrUnavailable):
-		if opened, wait := w.breakers.unanswered(destination, why, now); opened {
+		if opened, wait := w.breakers.unanswered(destination, f.Message, now); opened {
 			return park, wait
 		}
 	case entered == probe:
@@ -114,8 +117,8 @@ func (w *Worker) consult(destination string, entered passage, what decision, err
 
 // haltError is the breaker of a destination that was open.
 type haltError struct {
-	why  string
-	held bool
+	why, remedy string
+	held        bool
 }
 
 func (e *haltError) Error() string { return "the destination refuses loads: " + e.why }

@@ -103,7 +103,7 @@ func TestBreaker(t *testing.T) {
 	now = now.Add(wait)
 	expect("the time has come", probe)
 	expect("one probes", halt)
-	second := b.refused("acme", "denied", false, now)
+	second := b.refused("acme", "denied", "", false, now)
 	if second < wait/2 {
 		t.Errorf("the second probe comes in %s, the first came in %s", second, wait)
 	}
@@ -112,7 +112,7 @@ func TestBreaker(t *testing.T) {
 	b.undecided("acme")
 	expect("the probe told nothing", probe)
 	for range 10 {
-		second = b.refused("acme", "paused", true, now)
+		second = b.refused("acme", "paused", "", true, now)
 		now = now.Add(second)
 		expect("again and again", probe)
 	}

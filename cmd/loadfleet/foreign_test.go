@@ -216,6 +216,12 @@ func (f *fleet) inspect(tb *expected, copied string) {
 			"loadfleet-sha256":     hex.EncodeToString(sum[:]),
 		},
 	}
+	// How it is put together, and what stood there lately: see storage's forms.
+	if got.Metadata["loadfleet-history"] == "" {
+		f.Errorf("%s does not say how it is put together", key)
+	}
+	delete(got.Metadata, "loadfleet-history")
+	delete(got.Metadata, "loadfleet-accounts")
 	if diff := cmp.Diff(want, got); diff != "" {
 		f.Errorf("the headers of %s (-want +got):\n%s", key, diff)
 	}
