@@ -30,8 +30,9 @@ type delivery struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	settled  atomic.Bool
-	stop     context.CancelFunc // of the heartbeats
-	stopped  chan struct{}      // closed when they have ended
+	lease    atomic.Pointer[time.Time] // its end, as last renewed
+	stop     context.CancelFunc        // of the heartbeats
+	stopped  chan struct{}             // closed when they have ended
 }
 
 // The answers to a delivery.
@@ -85,10 +86,25 @@ func (q *Queue) hold(ctx context.Context, p pulled) (*delivery, error) {
 // the queue was closed, and [ErrSettled] after the delivery was settled.
 func (d *delivery) Context() context.Context { return d.ctx }
 
+// Held is nil while the message is ours: the work's context has not ended, and
+// the lease has not by either clock, also when this process was stopped and
+// nobody has noticed yet.
+func (d *delivery) Held() error {
+	if cause := context.Cause(d.ctx); cause != nil {
+		return cause
+	}
+	if end, now := d.lease.Load(), time.Now(); end != nil && (now.After(*end) || now.Round(0).After(end.Round(0))) {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
 // keepAlive renews the lease until ctx ends. A heartbeat counts only when the
 // server answered it, and from when it was sent.
 func (d *delivery) keepAlive(ctx context.Context, lease time.Time) {
 	wait := d.q.cfg.AckWait
+	first := lease
+	d.lease.Store(&first)
 	next := time.NewTimer(wait / 3)
 	defer next.Stop()
 	for {
@@ -109,6 +125,8 @@ func (d *delivery) keepAlive(ctx context.Context, lease time.Time) {
 		switch {
 		case err == nil:
 			lease = sent.Add(wait)
+			renewed := lease
+			d.lease.Store(&renewed)
 			next.Reset(wait / 3)
 			continue
 		case ctx.Err() != nil:

@@ -36,6 +36,7 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	if err := store.admit(l.Workspace); err != nil {
 		return made, fmt.Errorf("destination %s: %w", l.Destination, err)
 	}
+	ctx = storage.WithPermit(ctx, d.Held)
 	p, err := w.place(ctx, d, store)
 	if err != nil {
 		return made, err
