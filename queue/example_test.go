@@ -65,8 +65,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(end.State, end.Plan.Rows, "rows in", end.Plan.Loads, "files")
-	// Output: completed 3 rows in 3 files
+	fmt.Println(end.State, end.Plan.Rows, "rows:", end.Results[messages.Loaded], "files loaded")
+	// Output: completed 3 rows: 3 files loaded
 }
 
 // Rows that are text already: NDJSON or CSV from any reader. Bad input comes

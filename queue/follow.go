@@ -21,8 +21,8 @@ type Ending struct {
 	State      messages.EventKind `json:"state"`   // completed or failed
 	Plan       messages.Plan      `json:"plan"`    // what was dispatched
 	Failure    *messages.Failure  `json:"failure"` // failed: why nothing was loaded
-	// Results counts the loads by how they ended, as far as it was heard: when
-	// all were, they add up to Plan.Loads.
+	// Results counts the loads by how they had ended when the extraction was
+	// completed.
 	Results map[messages.Result]int64 `json:"results"`
 }
 
@@ -30,7 +30,8 @@ type Ending struct {
 // loads has ended or it failed.
 func (q *Queue) Wait(ctx context.Context, workspace, extraction string) (*Ending, error) {
 	end := &Ending{Workspace: workspace, Extraction: extraction, Results: map[messages.Result]int64{}}
-	last := map[string]messages.Result{}
+	var counts messages.Counts
+	last := map[string]messages.Result{} // of a fleet whose completed has no counts yet
 	for event, err := range q.Follow(ctx, workspace, extraction) {
 		if err != nil {
 			return nil, err
@@ -40,8 +41,16 @@ func (q *Queue) Wait(ctx context.Context, workspace, extraction string) (*Ending
 			last[event.Outcome.Load] = event.Outcome.Result
 		case messages.EventDispatched:
 			end.Plan = *event.Plan
+		case messages.EventCompleted:
+			counts = event.Counts
 		}
 		end.State, end.Failure = event.Kind, event.Failure // an earlier failure was replayed
+	}
+	if len(counts) > 0 {
+		for result, n := range counts {
+			end.Results[result] = n.Loads
+		}
+		return end, nil
 	}
 	for _, result := range last {
 		end.Results[result]++

@@ -235,6 +235,7 @@ func followEvents(ctx context.Context, hear listening, workspace, id string, pro
 	e := &ending{results: map[messages.Result]int64{}}
 	last := map[string]messages.Result{}
 	planned, over := false, false
+	var counts messages.Counts
 	for event, err := range hear(ctx, workspace, id) {
 		if err != nil {
 			return nil, err
@@ -246,7 +247,7 @@ func followEvents(ctx context.Context, hear listening, workspace, id string, pro
 		case messages.EventDispatched:
 			e.plan, e.dispatched, planned = *event.Plan, event.Time, true
 		case messages.EventCompleted:
-			over = true
+			over, counts = true, event.Counts
 		case messages.EventOutcome:
 			last[event.Outcome.Load] = event.Outcome.Result
 			if event.Outcome.Ended.After(e.ended) {
@@ -260,6 +261,12 @@ func followEvents(ctx context.Context, hear listening, workspace, id string, pro
 	}
 	if !over {
 		return nil, context.Cause(ctx)
+	}
+	if len(counts) > 0 { // also of outcomes from before we listened
+		for r, n := range counts {
+			e.results[r] = n.Loads
+		}
+		return e, nil
 	}
 	for _, r := range last {
 		e.results[r]++
