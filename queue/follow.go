@@ -21,8 +21,8 @@ type Ending struct {
 	State      messages.EventKind `json:"state"`   // completed or failed
 	Plan       messages.Plan      `json:"plan"`    // what was dispatched
 	Failure    *messages.Failure  `json:"failure"` // failed: why nothing was loaded
-	// Results counts the loads by how they had ended when the extraction was
-	// completed.
+	// Results counts the loads by how they ended: as heard when every outcome was,
+	// else as they had ended when the extraction was completed.
 	Results map[messages.Result]int64 `json:"results"`
 }
 
@@ -46,7 +46,7 @@ func (q *Queue) Wait(ctx context.Context, workspace, extraction string) (*Ending
 		}
 		end.State, end.Failure = event.Kind, event.Failure // an earlier failure was replayed
 	}
-	if len(counts) > 0 {
+	if len(counts) > 0 && int64(len(last)) < end.Plan.Loads {
 		for result, n := range counts {
 			end.Results[result] = n.Loads
 		}

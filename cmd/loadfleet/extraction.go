@@ -262,7 +262,9 @@ func followEvents(ctx context.Context, hear listening, workspace, id string, pro
 	if !over {
 		return nil, context.Cause(ctx)
 	}
-	if len(counts) > 0 { // also of outcomes from before we listened
+	// Where outcomes are missing that came before we listened. Where none is, they
+	// know more: of loads that were replayed since.
+	if len(counts) > 0 && int64(len(last)) < e.plan.Loads {
 		for r, n := range counts {
 			e.results[r] = n.Loads
 		}
