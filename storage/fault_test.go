@@ -3,6 +3,8 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,8 +174,57 @@ func TestAbortOutlivesTheCaller(t *testing.T) {
 	direct := open(t, rootAccess(), quick())
 	storagetest.ExpectAbsent(t, direct, bucket, o.Key)
 	storagetest.ExpectNoUploads(t, direct, bucket)
-	if aborts := proxy.Requests(storagetest.AbortUpload); len(aborts) != 1 {
-		t.Errorf("aborts: %d, want 1", len(aborts))
+	// The second finds that the first was enough: a part that got no answer
+	// may have arrived in between.
+	if aborts := proxy.Requests(storagetest.AbortUpload); len(aborts) != 2 {
+		t.Errorf("aborts: %d, want 2", len(aborts))
+	}
+}
+
+// TestPartUnderWayWhenAnotherIsRefused has a store work on one part while it
+// refuses the other: an abort that does not wait for the first is outlived by it.
+func TestPartUnderWayWhenAnotherIsRefused(t *testing.T) {
+	s, proxy := behind(t, nil)
+	bucket := newBucket(t)
+	var parts atomic.Int32
+	working, refused, aborting := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	proxy.SetJudge(func(op storagetest.Operation, _ *http.Request) (storagetest.Fault, bool) {
+		switch {
+		case op == storagetest.AbortUpload:
+			close(aborting)
+			return storagetest.Fault{}, false
+		case op != storagetest.UploadPart:
+			return storagetest.Fault{}, false
+		case parts.Add(1) == 1:
+			close(working)
+			<-refused
+			select {
+			case <-aborting:
+				t.Error("the upload was aborted while the store worked on a part")
+			case <-time.After(200 * time.Millisecond): // time enough to do it wrong
+			}
+			return storagetest.Fault{}, false
+		default:
+			<-working
+			close(refused)
+			return storagetest.DeniedByPolicy, true
+		}
+	})
+	_, err := s.Put(t.Context(), bucket, storagetest.NewObject("refused.csv", "x", 10<<20), storage.IfAbsent())
+	storagetest.ExpectError(t, "put", err, storage.ErrDenied)
+	storagetest.ExpectNoUploads(t, open(t, rootAccess(), quick()), bucket)
+}
+
+// TestNoPartIsBegunOrRepeatedAfterARefusal: what is refused once is not asked
+// for every part.
+func TestNoPartIsBegunOrRepeatedAfterARefusal(t *testing.T) {
+	s, proxy := behind(t, func(_ *storage.Access, c *storage.Config) { c.PartConcurrency = 1 })
+	bucket := newBucket(t)
+	proxy.Inject(storagetest.UploadPart, storagetest.DeniedByPolicy, 1)
+	_, err := s.Put(t.Context(), bucket, storagetest.NewObject("refused.csv", "x", large), storage.IfAbsent())
+	storagetest.ExpectError(t, "put", err, storage.ErrDenied)
+	if n := len(proxy.Requests(storagetest.UploadPart)); n != 1 {
+		t.Errorf("parts sent: %d, want the one that was refused", n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -24,6 +25,9 @@ type upload struct {
 	partSize int64
 	parts    []types.CompletedPart
 	copies   bool // parts come from the object that is there
+
+	refused atomic.Pointer[error] // why no more parts are sent
+	sent    attempts              // whether a part may arrive at the store later than its failure here
 }
 
 // partSize is the smallest multiple of a MiB, not under least, in which size
@@ -81,13 +85,39 @@ func (u *upload) create(ctx context.Context) error {
 }
 
 // send uploads the parts, some at a time, and returns when none is under way.
+// A part that fails keeps the others from being begun or repeated, and those
+// that are under way are waited for: one that the store is still receiving
+// while the upload is aborted may outlive it. Only the caller cuts them short.
 func (u *upload) send(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	permit, _ := ctx.Value(permitKey{}).(Permit)
+	sending := WithPermit(ctx, func() error {
+		if refused := u.refused.Load(); refused != nil {
+			return *refused
+		}
+		if permit == nil {
+			return nil
+		}
+		return permit()
+	})
+	var group errgroup.Group
 	group.SetLimit(u.store.cfg.PartConcurrency)
 	for i := range u.parts {
-		group.Go(func() error { return u.sendPart(ctx, i) })
+		group.Go(func() error {
+			if refused := u.refused.Load(); refused != nil {
+				return *refused
+			}
+			err := u.sendPart(sending, i)
+			if err != nil {
+				u.refused.CompareAndSwap(nil, &err)
+			}
+			return err
+		})
 	}
-	return group.Wait()
+	_ = group.Wait() // the first to fail need not be the first that the group heard of
+	if refused := u.refused.Load(); refused != nil {
+		return *refused
+	}
+	return nil
 }
 
 func (u *upload) sendPart(ctx context.Context, i int) error {
@@ -105,7 +135,7 @@ func (u *upload) sendPart(ctx context.Context, i int) error {
 		Body: io.NewSectionReader(u.object.Body, from, length), ContentLength: &length,
 	}
 	in.ChecksumAlgorithm, _ = u.checksum()
-	out, err := call(writing(ctx, time.Time{}), u.store, in, u.store.client.UploadPart, forLoad(u.object.Meta.Load))
+	out, err := call(writing(ctx, time.Time{}), u.store, in, u.store.client.UploadPart, u.sent.watch, forLoad(u.object.Meta.Load))
 	if err != nil {
 		return u.store.failure(ctx, "upload part", u.bucket, u.object.Key, err)
 	}
@@ -167,20 +197,35 @@ func (u *upload) inspect(ctx context.Context, stored Stored) (Stored, error) {
 	return stored, u.store.checkEncryption("complete upload", u.bucket, stored)
 }
 
+// abortPauses are the pauses before an abort is repeated.
+var abortPauses = []time.Duration{200 * time.Millisecond, time.Second}
+
 // abort removes the parts after a failure. It has its own time, because the
-// failure is often that the caller's is up.
+// failure is often that the caller's is up. S3 lets a part that it is receiving
+// outlive an abort: after one whose answer was lost, the upload is aborted again
+// until the store knows nothing of it, a few times.
 func (u *upload) abort(ctx context.Context, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.store.cfg.AbortTimeout)
 	defer cancel()
-	_, err := call(ctx, u.store, &s3.AbortMultipartUploadInput{
-		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, ExpectedBucketOwner: u.store.owner(),
-	}, u.store.client.AbortMultipartUpload, forLoad(u.object.Meta.Load))
-	if err == nil {
-		return failed
+	for _, pause := range append([]time.Duration{0}, abortPauses...) {
+		if pause > 0 && !u.sent.lost.Load() {
+			return failed
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		_, err := call(ctx, u.store, &s3.AbortMultipartUploadInput{
+			Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, ExpectedBucketOwner: u.store.owner(),
+		}, u.store.client.AbortMultipartUpload, forLoad(u.object.Meta.Load))
+		if err == nil {
+			continue
+		}
+		aborting := failure(ctx, "abort upload", u.bucket, u.object.Key, err)
+		if aborting.Code == "NoSuchUpload" {
+			return failed
+		}
+		return &LeftoverError{UploadID: u.id, Err: failed, Abort: aborting}
 	}
-	aborting := failure(ctx, "abort upload", u.bucket, u.object.Key, err)
-	if aborting.Code == "NoSuchUpload" {
-		return failed
-	}
-	return &LeftoverError{UploadID: u.id, Err: failed, Abort: aborting}
+	return failed
 }

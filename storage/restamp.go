@@ -102,7 +102,7 @@ func (u *upload) copyPart(ctx context.Context, number int32, from, length int64)
 		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, PartNumber: &number,
 		CopySource: &source, CopySourceRange: &bytes, CopySourceIfMatch: &u.object.Over.ETag,
 		ExpectedBucketOwner: u.store.owner(), ExpectedSourceBucketOwner: u.store.owner(),
-	}, u.store.client.UploadPartCopy, forLoad(u.object.Meta.Load))
+	}, u.store.client.UploadPartCopy, u.sent.watch, forLoad(u.object.Meta.Load))
 	if err != nil {
 		return u.store.failure(ctx, "copy part", u.bucket, u.object.Key, err)
 	}
