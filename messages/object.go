@@ -37,7 +37,11 @@ type Object struct {
 	Bytes      int64     `json:"bytes"`
 	SHA256     string    `json:"sha256,omitempty"` // of the file; of a deleted object, as it was last
 	ETag       string    `json:"etag,omitempty"`   // the same
-	Time       time.Time `json:"time"`             // when its load ended
+	Time       time.Time `json:"time"`             // when its load ended, or the object was removed
+
+	// RemovedBy is who had an orphan removed; Removing while it may still be there.
+	RemovedBy string `json:"removed_by,omitempty"`
+	Removing  bool   `json:"removing,omitempty"`
 }
 
 // Before reports whether o is older than p: of a lower generation or, at equal

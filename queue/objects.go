@@ -74,6 +74,28 @@ func (o *Objects) All(ctx context.Context, destination string) iter.Seq2[Object,
 	}
 }
 
+// Remove records that an object is about to be removed, or, when removing is
+// false, that it is gone. The record must be the one that stands, or else
+// [ErrRevision]; it becomes what stands now.
+func (o *Objects) Remove(ctx context.Context, record *Object, by string, removing bool) error {
+	next := record.Object
+	next.Result, next.RemovedBy, next.Removing, next.Time = messages.Deleted, by, removing, time.Now().UTC()
+	body, err := messages.EncodeObject(&next)
+	if err != nil {
+		return err
+	}
+	ack, err := o.q.publish(ctx, &nats.Msg{Subject: messages.ObjectSubject(next.Destination, next.Bucket, next.Key), Data: body},
+		jetstream.WithExpectLastSequencePerSubject(record.Sequence))
+	if outrun(err) {
+		return fmt.Errorf("record the removal of %q: %w", next.Key, errors.Join(ErrRevision, err))
+	}
+	if err != nil {
+		return fmt.Errorf("record the removal of %q: %w", next.Key, err)
+	}
+	record.Object, record.Sequence = next, ack.Sequence
+	return nil
+}
+
 // Object is the record of the load's object as it stood when this was first
 // asked; nil when there is none. The load's outcome replaces it.
 func (d *LoadDelivery) Object(ctx context.Context) (*Object, error) {

@@ -19,8 +19,10 @@ type Status struct {
 	// Loads whose destinations refuse them: altogether, and by destination.
 	ParkedLane LaneStatus `json:"parked_lane"`
 	Parked     []Parked   `json:"parked"`
-	// Stuck is how many loads stand on the queue that no consumer knows of: 0,
-	// or something is wrong. Several looks in a row tell it from movement.
+	// Stuck is how many loads stand on the queue that no consumer knows of, as
+	// several looks in a row found it: 0, or something is wrong. One look alone
+	// would count what a server of a cluster has acknowledged and not yet taken
+	// off its stream.
 	Stuck       int64             `json:"stuck"`
 	DeadLetters []DeadLetterCount `json:"dead_letters"`
 }
@@ -59,10 +61,6 @@ func (c DeadLetterCount) compare(o DeadLetterCount) int {
 // Status looks at every stream and consumer.
 func (q *Queue) Status(ctx context.Context) (*Status, error) {
 	status := &Status{}
-	before, err := q.loadsStanding(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, c := range q.cfg.streamConfigs() {
 		var info *jetstream.StreamInfo
 		if err := q.retry(ctx, "status of stream "+c.Name, func(ctx context.Context) error {
@@ -81,35 +79,66 @@ func (q *Queue) Status(ctx context.Context) (*Status, error) {
 		}
 		status.Streams = append(status.Streams, s)
 	}
+	var err error
 	if status.Commits, err = q.laneStatus(ctx, streamCommits, consumerDispatcher, ""); err != nil {
 		return nil, err
 	}
+	for look := 0; ; look++ {
+		if err := q.lanes(ctx, status); err != nil {
+			return nil, err
+		}
+		if status.Stuck == 0 || look == stuckLooks {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(stuckPause << look):
+		}
+	}
+	if status.Parked, err = q.Parked(ctx); err != nil {
+		return nil, err
+	}
+	if status.DeadLetters, err = q.DeadLetterCounts(ctx); err != nil {
+		return nil, err
+	}
+	return status, nil
+}
+
+// How often more, and after which first pause, loads are looked at that seem to
+// be stuck: for 1.5 seconds.
+const (
+	stuckLooks = 4
+	stuckPause = 100 * time.Millisecond
+)
+
+// lanes looks at what is on the lanes, and compares it with the stream.
+func (q *Queue) lanes(ctx context.Context, status *Status) error {
+	before, err := q.loadsStanding(ctx)
+	if err != nil {
+		return err
+	}
 	var known int64
+	status.Lanes = nil
 	for _, lane := range messages.Lanes() {
 		s, err := q.laneStatus(ctx, streamLoads, laneConsumer(lane), lane)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		known += int64(s.Pending) + int64(s.InFlight)
 		status.Lanes = append(status.Lanes, s)
 	}
 	if status.ParkedLane, err = q.laneStatus(ctx, streamLoads, laneConsumer(messages.Parked), messages.Parked); err != nil {
-		return nil, err
+		return err
 	}
 	known += int64(status.ParkedLane.Pending) + int64(status.ParkedLane.InFlight)
-	if status.Parked, err = q.Parked(ctx); err != nil {
-		return nil, err
-	}
 	after, err := q.loadsStanding(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// Loads that ended meanwhile are missing after, new ones were before.
 	status.Stuck = max(min(before, after)-known, 0)
-	if status.DeadLetters, err = q.DeadLetterCounts(ctx); err != nil {
-		return nil, err
-	}
-	return status, nil
+	return nil
 }
 
 // loadsStanding is how many loads, markers excluded, are on their stream.

@@ -45,7 +45,13 @@ func orphansAmong(objects []*queue.Object, s *destination.Settings, n *destinati
 	current := map[string][]*queue.Object{} // by table
 	var orphans []Orphan
 	for _, o := range objects {
-		if o.Result == messages.Deleted || messages.Companion(o.Format) {
+		if messages.Companion(o.Format) {
+			continue
+		}
+		if o.Result == messages.Deleted {
+			if o.Removing { // whoever removed it may have been stopped in between
+				orphans = append(orphans, Orphan{Object: *o, Why: "its removal by " + o.RemovedBy + " was not completed", Replaced: true})
+			}
 			continue
 		}
 		if why := strayed(&o.Object, s, n); why != "" {
@@ -56,7 +62,7 @@ func orphansAmong(objects []*queue.Object, s *destination.Settings, n *destinati
 	}
 	for i := range orphans {
 		o := &orphans[i]
-		o.Replaced = replaced(&o.Object, current[tableOf(&o.Object)])
+		o.Replaced = o.Replaced || replaced(&o.Object, current[tableOf(&o.Object)])
 	}
 	slices.SortFunc(orphans, func(a, b Orphan) int { return strings.Compare(a.Bucket+"\x00"+a.Key, b.Bucket+"\x00"+b.Key) })
 	return orphans

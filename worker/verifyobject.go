@@ -36,13 +36,38 @@ func (v *verification) object(ctx context.Context, o *messages.Outcome) error {
 	}
 }
 
+// ledger compares an outcome with the record of its object, which is stored
+// together with it and gives way to newer ones only.
+func (v *verification) ledger(ctx context.Context, o *messages.Outcome) error {
+	if v.report.State != messages.EventCompleted || o.Result == messages.Superseded {
+		return nil
+	}
+	record, err := v.cfg.Queue.Objects().Get(ctx, v.commit.Destination, o.Bucket, o.Key)
+	if errors.Is(err, queue.ErrNotFound) {
+		v.found(FindingRecord, o, "its load is %s, and the ledger has no record of the object", o.Result)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mine := messages.Object{Extraction: v.cfg.Extraction, Generation: o.Generation}
+	switch own := record.Load == o.Load; {
+	case record.Before(&mine):
+		v.found(FindingRecord, o, "the ledger has generation %d of extraction %s", record.Generation, record.Extraction)
+	case own && record.RemovedBy == "" && (record.Result != o.Result || record.ETag != o.ETag || record.SHA256 != o.SHA256 || record.Rows != o.Rows):
+		v.found(FindingRecord, o, "the ledger says %s, ETag %s, %d rows, SHA-256 %s, and the outcome %s, %s, %d, %s",
+			record.Result, record.ETag, record.Rows, record.SHA256, o.Result, o.ETag, o.Rows, o.SHA256)
+	}
+	return nil
+}
+
 func (v *verification) look(ctx context.Context, o *messages.Outcome) error {
+	if err := v.ledger(ctx, o); err != nil {
+		return err
+	}
 	body, there, err := v.store.Get(ctx, o.Bucket, o.Key)
 	if errors.Is(err, storage.ErrNotFound) {
-		if o.Result != messages.Deleted {
-			v.found(FindingMissingObject, o, "its load is %s, and the bucket has no such object", o.Result)
-		}
-		return nil
+		return v.absent(ctx, o)
 	}
 	if err != nil {
 		return err
@@ -73,6 +98,27 @@ func (v *verification) look(ctx context.Context, o *messages.Outcome) error {
 		v.found(FindingSize, o, "it has %d bytes, and %d were recorded", there.Size, o.Bytes)
 	}
 	return v.content(o, there, body)
+}
+
+// absent looks at a key without an object. One that a newer extraction, or an
+// operator, has deleted since is on record as deleted.
+func (v *verification) absent(ctx context.Context, o *messages.Outcome) error {
+	if o.Result == messages.Deleted {
+		return nil
+	}
+	record, err := v.cfg.Queue.Objects().Get(ctx, v.commit.Destination, o.Bucket, o.Key)
+	if err != nil && !errors.Is(err, queue.ErrNotFound) {
+		return err
+	}
+	mine := messages.Object{Extraction: v.cfg.Extraction, Generation: o.Generation}
+	if err == nil && record.Result == messages.Deleted && !record.Before(&mine) {
+		if o.Result != messages.Superseded {
+			v.count(func(r *Report) { r.SupersededLater++ })
+		}
+		return nil
+	}
+	v.found(FindingMissingObject, o, "its load is %s, and the bucket has no such object", o.Result)
+	return nil
 }
 
 // metadata compares what the object says of itself. Rows and content are

@@ -20,6 +20,7 @@ const (
 	FindingMissingOutcome FindingKind = "missing-outcome" // a planned load neither ended nor waits: it is lost
 	FindingOutcome        FindingKind = "outcome"         // an outcome that contradicts its extraction
 	FindingTally          FindingKind = "tally"           // the counts are not those of the outcomes
+	FindingRecord         FindingKind = "record"          // the ledger of objects says something else
 	FindingDeadLetter     FindingKind = "dead-letter"     // a load or extraction was dead-lettered and its dead letter is gone
 
 	FindingMissingObject FindingKind = "missing-object" // nothing has the key
@@ -39,7 +40,7 @@ const (
 // FindingKinds lists every kind once.
 func FindingKinds() []FindingKind {
 	return []FindingKind{
-		FindingUnfinished, FindingPlan, FindingMissingOutcome, FindingOutcome, FindingTally, FindingDeadLetter,
+		FindingUnfinished, FindingPlan, FindingMissingOutcome, FindingOutcome, FindingTally, FindingRecord, FindingDeadLetter,
 		FindingMissingObject, FindingForeign, FindingStale, FindingUnrecorded, FindingMetadata, FindingETag, FindingSize,
 		FindingContent, FindingUnreadable, FindingSchema, FindingRows, FindingPartition,
 	}
@@ -58,6 +59,8 @@ func (k FindingKind) Remedy() string {
 		return "something published the event beside the fleet: find it, and extract again under a new id"
 	case FindingTally:
 		return "something published outcomes or tallies beside the fleet, or they are older than tallies: find out which, and report it if neither"
+	case FindingRecord:
+		return "something published records beside the fleet, or they were lost with their stream: extract again under a new id, which records the objects anew"
 	case FindingDeadLetter:
 		return "it was discarded or is just being replayed; if neither, extract again under a new id"
 	case FindingMissingObject:

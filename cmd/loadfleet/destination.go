@@ -14,10 +14,10 @@ import (
 func (p *program) destination() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "destination",
-		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, resume, delete",
+		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, resume, orphans, delete",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(p.destinationApply(), p.destinationList(), p.destinationShow(), p.destinationPreview(), p.destinationPolicy(), p.destinationCheck(), p.destinationDelete(), p.destinationNewKey(), p.destinationReseal())
+	c.AddCommand(p.destinationApply(), p.destinationList(), p.destinationShow(), p.destinationPreview(), p.destinationPolicy(), p.destinationCheck(), p.destinationDelete(), p.destinationOrphans(), p.destinationNewKey(), p.destinationReseal())
 	for _, s := range []struct {
 		use, short string
 		set        func(*destination.Settings)

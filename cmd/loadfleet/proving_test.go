@@ -167,6 +167,14 @@ func (p *proving) breakable(t *testing.T, id string, format encoding.Format) *br
 	t.Helper()
 	s := p.apply(t, id, fmt.Sprintf("folder: /%s\nfile_name: \"{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: %s", id, format))
 	p.load(t, id, id, nil)
+	for event, err := range p.node.queue.Events(t.Context(), provingWorkspace, id, true) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Kind == messages.EventCompleted {
+			break
+		}
+	}
 	b := &broken{T: t, p: p, id: id, format: format}
 	var err error
 	b.store, err = storage.OpenDestination(t.Context(), s, storage.Config{})

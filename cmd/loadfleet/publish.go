@@ -20,6 +20,7 @@ import (
 func (p *program) publish() *cobra.Command {
 	pub := publication{check: true}
 	var schema, stageURL string
+	var covers messages.Covers
 	var wait bool
 	c := &cobra.Command{
 		Use:   "publish FILE...",
@@ -35,7 +36,11 @@ With --wait it stays until every load has ended, and ends with 4 when one of
 them, or the extraction, failed. Stopped or killed before the commit it goes on
 when it is started again with the same --extraction and files: what is on the
 queue is recognised. With --stage the files are put into the fleet's stage, as
-they lie, and the commit names them: for extractions of many gigabytes.`,
+they lie, and the commit names them: for extractions of many gigabytes.
+
+With --covers-from and --covers-to the extraction says that every row of these
+days is in it, also where there is none: a partition that lost its last row is
+then kept, deleted or emptied as the destination's empty_partition says.`,
 		Example: `  loadfleet publish --destination acme --table ads --date-column date rows.ndjson
   loadfleet publish --destination acme --table ads --schema ads.schema.json --wait 'export/*.csv.gz'
   my-extractor | loadfleet publish --destination acme --table ads --format csv -`,
@@ -51,6 +56,9 @@ they lie, and the commit names them: for extractions of many gigabytes.`,
 			}
 			if pub.stage && stageURL == "" {
 				return usage(errors.New("--stage: give --stage-url too, or LOADFLEET_STAGE_URL: where the dispatchers read staged files"))
+			}
+			if covers.From != "" || covers.To != "" || covers.Accounts != nil {
+				pub.commit.Covers = &covers
 			}
 			pub.name(time.Now().UTC())
 			q, err := p.settings.connect(cmd.Context(), "publish", p.logger(p.settings.level()))
@@ -82,6 +90,9 @@ they lie, and the commit names them: for extractions of many gigabytes.`,
 	f.Int64Var(&m.Generation, "generation", 0, "orders extractions of a table; default: now, in Unix milliseconds")
 	f.StringVar((*string)(&m.Lane), "lane", string(messages.Fresh), "fresh or backfill")
 	f.StringVar((*string)(&m.UnknownColumns), "unknown-columns", string(messages.RejectUnknown), "reject or ignore")
+	f.StringVar(&covers.From, "covers-from", "", "first day, YYYY-MM-DD, that the rows are complete for; with --covers-to")
+	f.StringVar(&covers.To, "covers-to", "", "last day that the rows are complete for")
+	f.StringArrayVar(&covers.Accounts, "covers-account", nil, "an account that the rows are complete for, may be repeated; default: with days, all there are")
 	f.StringVar(&schema, "schema", "", `file with the columns: [{"name":"date","type":"date"}, ...]; default: inferred`)
 	f.StringVar(&pub.format, "format", "", "ndjson, csv, arrow or parquet, of every file; default: by name or content")
 	f.BoolVar(&wait, "wait", false, "wait until every load has ended")

@@ -93,6 +93,7 @@ func TestP7VerifyFinds(t *testing.T) {
 		outcome    = worker.FindingOutcome
 		lost       = worker.FindingMissingOutcome
 		tally      = worker.FindingTally
+		record     = worker.FindingRecord
 	)
 	type kinds = map[worker.FindingKind]int64
 	cases := []struct {
@@ -132,20 +133,20 @@ func TestP7VerifyFinds(t *testing.T) {
 			from, to := b.rows(0), b.rows(1)
 			b.forge(0, from.Slice(1, from.Len()))
 			b.forge(1, encoding.Concat(to, from.Slice(0, 1)))
-			return []int{1}
-		}, kinds{tally: 1, partition: 1}},
+			return []int{0, 1}
+		}, kinds{tally: 1, record: 2, partition: 1}},
 		{"row twice, file and metadata forged", func(t *testing.T, b *broken) []int {
 			there := b.rows(4)
 			b.forge(4, encoding.Concat(there, there.Slice(0, 1)))
-			return nil
-		}, kinds{tally: 1, plan: 1}},
+			return []int{4}
+		}, kinds{tally: 1, record: 1, plan: 1}},
 		{"row twice in the file alone", func(t *testing.T, b *broken) []int {
 			there := b.rows(4)
 			o := b.forge(4, encoding.Concat(there, there.Slice(0, 1)))
 			o.Rows--
 			b.record(o)
 			return []int{4}
-		}, kinds{tally: 1, metadata: 1, rows: 1}},
+		}, kinds{tally: 1, record: 1, metadata: 1, rows: 1}},
 		{"other columns, all records forged to match", func(t *testing.T, b *broken) []int {
 			columns := b.p.schema.Columns()
 			columns[2].Name = "renamed"
@@ -155,7 +156,7 @@ func TestP7VerifyFinds(t *testing.T) {
 			b.must(err)
 			b.forge(0, there)
 			return []int{0}
-		}, kinds{tally: 1, schema: 1}},
+		}, kinds{tally: 1, record: 1, schema: 1}},
 		{"metadata altered", func(t *testing.T, b *broken) []int {
 			body, meta := b.get(0)
 			meta.Rows++
@@ -178,6 +179,10 @@ func TestP7VerifyFinds(t *testing.T) {
 			b.p.purge(t, messages.EventSubject(b.event(b.at[0])))
 			return nil
 		}, kinds{tally: 1, lost: 1}},
+		{"record of the object lost", func(t *testing.T, b *broken) []int {
+			b.p.purge(t, messages.ObjectSubject(b.id, b.at[3].Bucket, b.at[3].Key))
+			return []int{3}
+		}, kinds{record: 1}},
 		{"outcome of another object", func(t *testing.T, b *broken) []int {
 			b.at[0].Key += ".bak"
 			b.record(b.at[0])
