@@ -168,7 +168,7 @@ func (ps *partitions) addEmptyAt(day int32, account string, policy destination.E
 			Remedy:  "declare the schema in the commit, and publish it as a new extraction",
 		}}
 	}
-	p := &partition{key: key, account: account, gone: policy == destination.DeleteEmpty, first: day, last: day, hasDays: ps.dated}
+	p := &partition{key: key, account: account, gone: policy == destination.DeleteEmpty, first: day, last: day, hasDays: ps.dated, shared: ps.shared}
 	if ps.dated && !ps.plan.dateByLoad() {
 		p.from, p.to, p.spans = ps.naming.Span(day)
 	}

@@ -261,3 +261,22 @@ func TestEmptiedPartitionsAreLoads(t *testing.T) {
 		})
 	}
 }
+
+// TestEmptyOfSharedFile: a partition that became empty for some accounts says
+// so, and its load does not take along what others have in the file.
+func TestEmptyOfSharedFile(t *testing.T) {
+	ps, err := restate(t, planOf(func(p *messages.PinnedPlan) { p.Empty = "delete" }),
+		&messages.Covers{From: "2024-06-18", To: "2024-06-18", Accounts: []string{"a"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := commitOf("e")
+	c.Covers = &messages.Covers{From: "2024-06-18", To: "2024-06-18", Accounts: []string{"a"}}
+	l := planOf(nil).load(&extraction{Extraction: "e", Workspace: "ws", commit: &c}, ps.list[0])
+	var others messages.Accounts
+	others.Add("a")
+	others.Add("b")
+	if !l.Delete || l.Part.Lacks(others.Set()) != 1 {
+		t.Errorf("load %+v, want a deletion that does not speak for account b", l)
+	}
+}

@@ -126,9 +126,10 @@ func (p *place) decide(ctx context.Context, there *storage.Stored) (messages.Res
 	case there.HasMeta && newer(there.Meta, o.Meta):
 		return messages.Superseded, *there, nil
 	}
-	if n := p.load.Part.Lacks(messages.AccountSet(there.Holds)); n > 0 && !own {
-		return "", storage.Stored{}, &LoadError{Reason: messages.ReasonPartial, Err: fmt.Errorf(
-			"the object holds rows of %s that this extraction has none of and does not cover: they would be lost", accounts(n))}
+	if !own {
+		if err := p.loses(there); err != nil {
+			return "", storage.Stored{}, err
+		}
 	}
 	if equal && o.Size <= storage.MaxSinglePut { // beyond it nothing can be copied
 		there.Holds = o.Holds
@@ -149,6 +150,17 @@ func (p *place) decide(ctx context.Context, there *storage.Stored) (messages.Res
 	}
 	stored, err := p.replace(ctx, there)
 	return messages.Loaded, stored, err
+}
+
+// loses is an error when the object has accounts of which the load has no rows,
+// and of which its extraction does not say that there are none.
+func (p *place) loses(there *storage.Stored) error {
+	n := p.load.Part.Lacks(messages.AccountSet(there.Holds))
+	if n == 0 {
+		return nil
+	}
+	return &LoadError{Reason: messages.ReasonPartial, Err: fmt.Errorf(
+		"the object holds rows of %s that this extraction has none of and does not cover: they would be lost", accounts(n))}
 }
 
 func unchanged(own bool) messages.Result {
@@ -239,6 +251,9 @@ func (p *place) decideDelete(ctx context.Context, there *storage.Stored) (messag
 	}
 	var was storage.Stored
 	if there != nil {
+		if err := p.loses(there); err != nil {
+			return "", storage.Stored{}, err
+		}
 		was = *there
 	}
 	if superseded, err := p.bury(ctx, was.Meta.SHA256, was.ETag); err != nil || superseded {

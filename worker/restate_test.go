@@ -110,6 +110,13 @@ func TestP4Delete(t *testing.T) {
 	fresh := r.publish(spec{extraction: "e5", generation: 5, change: at("k", nil)})
 	expect("newer load", r.outcome(fresh), messages.Loaded)
 	expect("nothing was there", remove("nothing", "e6", 6), messages.Deleted)
+	both := r.publish(spec{extraction: "e8", generation: 6, change: at("shared", func(l *messages.Load) { l.Part.Holds = holding("a", "b") })})
+	expect("a file of two accounts", r.outcome(both), messages.Loaded)
+	l, _ := r.load(spec{extraction: "e9", generation: 7, change: at("shared", func(l *messages.Load) { gone(l); l.Part.Covers = holding("a") })})
+	r.send(l, nil, "e9")
+	if o := r.outcome(l); o.Result != messages.DeadLettered || o.Failure.Reason != messages.ReasonPartial {
+		t.Errorf("a deletion for one account of two: got %s, want a dead letter as partial (%+v)", o.Result, o.Failure)
+	}
 	foreign := storagetest.NewObject("foreign", "x", 10)
 	foreign.Meta = storage.Meta{}
 	storagetest.Put(t, r.direct, r.bucket, foreign, storage.Always())
