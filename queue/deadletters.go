@@ -233,6 +233,9 @@ func (q *Queue) bury(ctx context.Context, letter messages.DeadLetter, header mes
 			}
 			return err
 		})
+		if err == nil {
+			q.warnNearlyFull(ctx)
+		}
 		if !taken(err) {
 			return err
 		}
@@ -254,6 +257,28 @@ func (q *Queue) bury(ctx context.Context, letter messages.DeadLetter, header mes
 		if err := q.pause(ctx, firstPause); err != nil {
 			return err
 		}
+	}
+}
+
+// warnNearlyFull says, at most once a minute, that dead letters fill most of
+// what they may. It fails silently: the next dead letter asks again.
+func (q *Queue) warnNearlyFull(ctx context.Context) {
+	now, last := time.Now().UnixNano(), q.roomAsked.Load()
+	if now-last < int64(time.Minute) || !q.roomAsked.CompareAndSwap(last, now) {
+		return
+	}
+	s, err := q.stream(ctx, streamDead)
+	if err != nil {
+		return
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return
+	}
+	if full := (StreamStatus{Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes}).Full(); full >= NearlyFull {
+		q.log.Warn("dead letters fill most of their stream: when it is full, loads that die stay on the queue and are tried again",
+			zap.Float64("full", full), zap.Uint64("dead_letters", info.State.Msgs), zap.Int64("limit_bytes", info.Config.MaxBytes),
+			zap.String("do", "replay or discard some, or provision with a larger --dead-letters-limit"))
 	}
 }
 

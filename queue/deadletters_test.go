@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
@@ -276,4 +279,44 @@ func TestDeadLetterFilter(t *testing.T) {
 	if diff := cmp.Diff(want, status.DeadLetters); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
+}
+
+// TestDeadLettersWarn: the log says that the room for dead letters is nearly
+// taken before it is, and a full stream leaves the delivery in our hands.
+func TestDeadLettersWarn(t *testing.T) {
+	f := queuetest.Start(t, func(c *queue.Config) { c.Topology.DeadBytes = 16 << 10 })
+	dispatch(t, f.Queue, "e", 30, messages.Fresh)
+	loads := openLoads(t, f.Queue)
+	for n := 0; ; n++ {
+		d := next(t, loads)
+		err := d.DeadLetter(t.Context(), deadLetter(messages.ReasonBadRow))
+		if errors.Is(err, queue.ErrDeadLettersFull) {
+			if n < 2 {
+				t.Fatalf("full after %d dead letters", n)
+			}
+			if err := f.Discard(t.Context(), list(t, f.Queue, queue.DeadLetterFilter{})[0].Sequence, queue.Operation{}); err != nil {
+				t.Fatal(err)
+			}
+			core, logs := observer.New(zap.WarnLevel)
+			other := connectLogged(t, f, zap.New(core))
+			if err := queue.Bury(t.Context(), other, d, deadLetter(messages.ReasonBadRow)); err != nil {
+				t.Fatalf("there is room again: %v", err)
+			}
+			said := logs.FilterMessageSnippet("dead letters fill most of their stream").All()
+			if len(said) != 1 || said[0].ContextMap()["full"].(float64) < queue.NearlyFull {
+				t.Errorf("warnings: %+v, want one", said)
+			}
+			must(t, "the delivery is still ours", d.DeadLetter(t.Context(), deadLetter(messages.ReasonBadRow)))
+			return
+		}
+		must(t, "dead letter", err)
+	}
+}
+
+func connectLogged(t *testing.T, f *queuetest.Fixture, log *zap.Logger) *queue.Queue {
+	t.Helper()
+	q, err := queue.Connect(t.Context(), queue.Config{URL: f.URL()}, log)
+	must(t, "connect", err)
+	t.Cleanup(func() { must(t, "close", q.Close(context.WithoutCancel(t.Context()))) })
+	return q
 }

@@ -63,6 +63,7 @@ const (
 	codeAtomicInFlight    jetstream.ErrorCode = 10210
 	codeStreamNotFound    jetstream.ErrorCode = 10059
 	codeNoResources       jetstream.ErrorCode = 10023
+	codeNoStorage         jetstream.ErrorCode = 10047
 	perSubjectDescription                     = "per subject"
 )
 
@@ -89,6 +90,12 @@ func taken(err error) bool {
 func full(err error) bool {
 	api := apiError(err)
 	return api != nil && (api.ErrorCode == codeStoreFailed || api.ErrorCode == codeNoResources) && !taken(err)
+}
+
+// noRoom reports whether the server cannot set aside what a stream may hold.
+func noRoom(err error) bool {
+	api := apiError(err)
+	return api != nil && (api.ErrorCode == codeNoStorage || api.ErrorCode == codeNoResources)
 }
 
 // outrun reports whether an expected last sequence did not hold.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,6 +70,8 @@ type Queue struct {
 
 	settler *settler
 	broken  func(step) error // where a test breaks off; nil but there
+
+	roomAsked atomic.Int64 // when it was last looked how full the dead letters are, in Unix nanoseconds
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream

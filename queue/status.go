@@ -37,6 +37,14 @@ type StreamStatus struct {
 	Last     time.Time `json:"last,omitzero"`
 }
 
+// Full is the share of its limit that the stream fills, 0 when it has none.
+func (s StreamStatus) Full() float64 {
+	if s.MaxBytes <= 0 {
+		return 0
+	}
+	return float64(s.Bytes) / float64(s.MaxBytes)
+}
+
 // LaneStatus is one durable consumer.
 type LaneStatus struct {
 	Lane     messages.Lane `json:"lane,omitempty"` // empty for commits

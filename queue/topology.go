@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -59,8 +60,19 @@ type Topology struct {
 
 	// The most bytes a stream may hold; 0 is no limit. A full stream refuses
 	// publishers, who wait.
-	RowsBytes, LoadsBytes, SlicesBytes, DeadBytes int64
+	RowsBytes, LoadsBytes, SlicesBytes int64
+	// DeadBytes is the same of dead letters, which nothing removes but people;
+	// 0 is [DefaultDeadBytes], -1 no limit. JetStream sets it aside on its disk.
+	// From [NearlyFull] of it on, logs and status warn; when it is full, what
+	// dies stays on the queue and is tried again.
+	DeadBytes int64
 }
+
+// DefaultDeadBytes has room for about a million loads of a few hundred rows.
+const DefaultDeadBytes = 2 << 30
+
+// NearlyFull is the share of a stream's limit from which it is warned of.
+const NearlyFull = 0.8
 
 // streamConfigs is every stream there is. What each promises is written down
 // in ARCHITECTURE.md.
@@ -156,7 +168,7 @@ func (c Config) streamConfigs() []jetstream.StreamConfig {
 		MaxMsgsPerSubject:    1,
 		Discard:              jetstream.DiscardNew,
 		DiscardNewPerSubject: true,
-		MaxBytes:             limit(t.DeadBytes),
+		MaxBytes:             limit(cmp.Or(t.DeadBytes, DefaultDeadBytes)),
 		Duplicates:           recall,
 		AllowDirect:          true,
 	}}
@@ -207,6 +219,9 @@ func (q *Queue) Provision(ctx context.Context) error {
 			_, err := q.js.CreateOrUpdateStream(ctx, s)
 			return err
 		}); err != nil {
+			if noRoom(err) {
+				err = fmt.Errorf("%w: the server has less than %d bytes to set aside; give it more, or the stream less (dead letters: --dead-letters-limit)", err, s.MaxBytes)
+			}
 			return err
 		}
 	}

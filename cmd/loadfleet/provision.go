@@ -12,18 +12,24 @@ import (
 )
 
 func (p *program) provision() *cobra.Command {
-	return &cobra.Command{
+	var dead byteSize
+	c := &cobra.Command{
 		Use:   "provision",
 		Short: "Make the streams on NATS, or bring them up to date",
 		Long: `Provision makes every stream, consumer and bucket that the fleet uses, and
 changes those that are there to what this version needs. Run it before the
 first start and before each new version, with a provisioner's credentials;
 repeating it does no harm. No other command changes them ("up" and "demo"
-provision the servers that they start).`,
+provision the servers that they start).
+
+Dead letters stay until somebody replays or discards them. Their stream has a
+limit, which NATS sets aside on its disk; status and the logs warn from four
+fifths of it on. When it is full nothing is lost: what dies stays on the queue.`,
 		Example: `  loadfleet provision --replicas 3 --nats-url tls://nats:4222 --nats-nkey provisioner.seed`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx := cmd.Context()
+			p.settings.deadBytes = int64(dead)
 			q, err := p.settings.connect(ctx, "provision", p.logger(p.settings.level()))
 			if err != nil {
 				return err
@@ -39,6 +45,9 @@ provision the servers that they start).`,
 			return nil
 		},
 	}
+	dead = queue.DefaultDeadBytes
+	c.Flags().Var(&dead, "dead-letters-limit", "how much room dead letters may take")
+	return c
 }
 
 func copies(n int) string {

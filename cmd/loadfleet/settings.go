@@ -28,6 +28,7 @@ type settings struct {
 	sealKey   string
 	replicas  int
 	lease     time.Duration
+	deadBytes int64 // of provision
 	output    string
 	logLevel  string
 	profile   string
@@ -102,7 +103,7 @@ func (s *settings) connect(ctx context.Context, command string, log *zap.Logger)
 	}
 	return queue.Connect(ctx, queue.Config{
 		URL: s.natsURL, Credentials: s.natsCreds, NKey: s.natsNKey, TLS: secured, InboxPrefix: inbox,
-		Name: "loadfleet " + command, AckWait: s.lease, Topology: queue.Topology{Replicas: s.replicas},
+		Name: "loadfleet " + command, AckWait: s.lease, Topology: queue.Topology{Replicas: s.replicas, DeadBytes: s.deadBytes},
 	}, log)
 }
 

@@ -39,6 +39,11 @@ func (p *program) status() *cobra.Command {
 						return err
 					}
 				}
+				for _, st := range s.Streams {
+					if full := st.Full(); full >= queue.NearlyFull {
+						fmt.Fprintf(p.out, "\n%s is %.0f %% full, of %s: %s\n", st.Name, 100*full, size(st.MaxBytes), whenFull(st.Name))
+					}
+				}
 				if s.Stuck > 0 {
 					fmt.Fprintf(p.out, "\n%s loads are stuck: no consumer will deliver them\n", count(s.Stuck))
 				}
@@ -61,4 +66,12 @@ func (p *program) status() *cobra.Command {
 			})
 		},
 	}
+}
+
+// whenFull says what happens when a stream is full, and what to do before.
+func whenFull(stream string) string {
+	if stream == "DEAD" {
+		return "then loads that die stay on the queue and are tried again. Replay or discard dead letters, or provision with a larger --dead-letters-limit"
+	}
+	return "then publishers wait. Start more workers or dispatchers, or give it more room"
 }
