@@ -57,6 +57,7 @@ func fields() []field {
 		listField("manifest_forms", func(s *Settings) *[]string { return &s.ManifestForms }),
 		textField("bucket_owner", func(s *Settings) *string { return &s.BucketOwner }),
 		switchField("checksum", func(s *Settings) *bool { return &s.Checksum }),
+		choiceField("write_guard", []WriteGuard{ByCondition, ByLease}, func(s *Settings) *WriteGuard { return &s.WriteGuard }),
 		wholeField("max_concurrency", 1, maxConcurrency, func(s *Settings) *int { return &s.MaxConcurrency }),
 		rateField("rate_limit", func(s *Settings) *float64 { return &s.RateLimit }),
 		rateField("weight", func(s *Settings) *float64 { return &s.Weight }),

@@ -48,7 +48,7 @@ func Parse(doc []byte, env Resolver) (*Settings, error) {
 func defaults() *Settings {
 	return &Settings{
 		PartitionBy: ByDay, Encryption: SSES3, BucketKey: true, UndatedRows: RejectUndated,
-		EmptyPartition: KeepEmpty, PartialMonth: RejectPartial, Checksum: true, PartitionColumns: KeepColumns, SchemaDrift: AddColumns,
+		EmptyPartition: KeepEmpty, PartialMonth: RejectPartial, Checksum: true, PartitionColumns: KeepColumns, SchemaDrift: AddColumns, WriteGuard: ByCondition,
 	}
 }
 

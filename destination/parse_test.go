@@ -83,7 +83,7 @@ func TestParseDefaults(t *testing.T) {
 		Region: "eu-central-1", Bucket: "acme-data", Folder: "/loads/{{workspace_id}}", FileFormat: encoding.CSV,
 		FileName: "{{filename}}-{{YYYY}}-{{MM}}-{{DD}}", Separator: encoding.Comma, PartitionBy: ByDay, Encryption: SSES3,
 		BucketKey: true, ACL: NoACL, UndatedRows: RejectUndated, EmptyPartition: KeepEmpty, PartialMonth: RejectPartial, Checksum: true,
-		SchemaDrift: AddColumns, PartitionColumns: KeepColumns,
+		SchemaDrift: AddColumns, PartitionColumns: KeepColumns, WriteGuard: ByCondition,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
@@ -115,11 +115,11 @@ func TestParseEveryField(t *testing.T) {
 	got := parse(t, "title: Acme, Inc. — daily", "endpoint: https://s3.example.com", "path_style: true", "file_format: parquet", "file_name: '{{filename}}{{account}}'",
 		"partition_by: month", "load_by_account: true", "encryption: sse-kms-customer", "encryption_key: my-key", "workspaces: [ws1, ws2]",
 		"parquet: {compression: zstd}", "bucket_key: false", "acl: bucket-owner-read", "undated_rows: load_date", "empty_partition: delete",
-		"partial_month: replace", "schema_drift: freeze", "schema_sidecar: on", "partition_columns: drop", "folder: '{{filename}}/account={{account}}'", "manifest: on", "bucket_owner: someone", "checksum: off", "max_concurrency: 4", "rate_limit: 2.5")
+		"partial_month: replace", "schema_drift: freeze", "schema_sidecar: on", "partition_columns: drop", "folder: '{{filename}}/account={{account}}'", "manifest: on", "bucket_owner: someone", "checksum: off", "write_guard: lease", "max_concurrency: 4", "rate_limit: 2.5")
 	want := &Settings{
 		ID: "acme", Title: "Acme, Inc. — daily", ConnectionOption: AccessKeys, AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: NewSecret(testSecret),
 		Region: "eu-central-1", Bucket: "acme-data", Endpoint: "https://s3.example.com", PathStyle: true, Folder: "{{filename}}/account={{account}}",
-		SchemaDrift: FreezeSchema, SchemaSidecar: true, PartitionColumns: DropColumns,
+		SchemaDrift: FreezeSchema, SchemaSidecar: true, PartitionColumns: DropColumns, WriteGuard: ByLease,
 		FileFormat: encoding.Parquet, FileName: "{{filename}}{{account}}", PartitionBy: ByMonth, LoadByAccount: true, Encryption: SSEKMSCustomer,
 		EncryptionKey: "my-key", Workspaces: []string{"ws1", "ws2"}, Parquet: Codec{"zstd"}, ACL: BucketOwnerRead, UndatedRows: DateByLoad,
 		EmptyPartition: DeleteEmpty, PartialMonth: ReplacePartial, Manifest: true, ManifestForms: []string{"json"}, BucketOwner: "someone", MaxConcurrency: 4, RateLimit: 2.5,

@@ -48,6 +48,7 @@ type Settings struct {
 	PartitionColumns PartitionColumns `json:"partition_columns,omitempty"` // "" is keep
 	BucketOwner      string           `json:"bucket_owner,omitempty"`      // account id, sent as expected owner on every call
 	Checksum         bool             `json:"checksum"`
+	WriteGuard       WriteGuard       `json:"write_guard,omitempty"`     // "" is conditional_writes
 	MaxConcurrency   int              `json:"max_concurrency,omitempty"` // requests at once, 0 = the fleet's default
 	RateLimit        float64          `json:"rate_limit,omitempty"`      // requests per second, 0 = none
 	Weight           float64          `json:"weight,omitempty"`          // share of busy workers among destinations, 0 = 1
@@ -136,6 +137,15 @@ const (
 	KeepEmpty   EmptyPartition = "keep"
 	DeleteEmpty EmptyPartition = "delete"
 	EmptyFile   EmptyPartition = "empty_file"
+)
+
+// WriteGuard says what keeps an older file from replacing a newer one.
+type WriteGuard string
+
+// The guards.
+const (
+	ByCondition WriteGuard = "conditional_writes" // the store judges If-None-Match and If-Match, atomically with the write
+	ByLease     WriteGuard = "lease"              // the fleet's queue gives each key to one worker at a time; for stores without conditions
 )
 
 // SchemaDrift says what becomes of an extraction whose columns are not those

@@ -38,6 +38,7 @@ manifest: "on"
 manifest_forms: ["json"]
 bucket_owner: "012345678901"
 checksum: "on"
+write_guard: conditional_writes
 rate_limit: 2.5
 `
 	gotYAML, err := s.YAML()
@@ -131,6 +132,7 @@ func TestWarnings(t *testing.T) {
 		{"any workspace, one key", []string{"-workspaces", "folder: /"}, []string{"folder: lacks {{workspace_id}}", "workspaces: every workspace"}},
 		{"undated rows", []string{"undated_rows: load_date"}, []string{"undated_rows: rows whose date"}},
 		{"deleted partitions", []string{"empty_partition: delete"}, []string{"empty_partition: an object is deleted"}},
+		{"a lease", []string{"write_guard: lease"}, []string{"write_guard: the store does not guard its objects"}},
 		{"no checksum", []string{"checksum: off"}, []string{"checksum: uploads are not checked"}},
 		{"role without external id", option(RoleChain), []string{"external_id: without it"}},
 		{"canonical id", append(option(CanonicalID), "bucket_owner: '111122223333'"), []string{"connection_option: buckets made since April 2023"}},

@@ -23,6 +23,10 @@ func (s *Settings) Warnings() []Problem {
 	if s.EmptyPartition == DeleteEmpty {
 		w.add("empty_partition", "an object is deleted when its partition comes back empty", "write keep or empty_file if readers rely on it")
 	}
+	if s.WriteGuard == ByLease {
+		w.add("write_guard", "the store does not guard its objects: a lease per key of this fleet alone keeps older files from replacing newer ones, and after a worker's death its keys wait for up to half an hour",
+			"write conditional_writes unless `destination check` says that the store has none")
+	}
 	if !s.Checksum {
 		w.add("checksum", "uploads are not checked end to end", "write on unless the store breaks on it")
 	}

@@ -110,8 +110,17 @@ func (o *Object) check() error {
 // ObjectSubject is the one place of an object's record: a hash, because a key
 // may be longer than a subject.
 func ObjectSubject(destination, bucket, key string) string {
+	return keySubject(objectRoot, destination, bucket, key)
+}
+
+// LeaseSubject is the one place of the lease on an object's key.
+func LeaseSubject(destination, bucket, key string) string {
+	return keySubject(leaseRoot, destination, bucket, key)
+}
+
+func keySubject(root, destination, bucket, key string) string {
 	sum := sha256.Sum256([]byte(bucket + "\x00" + key))
-	return strings.Join([]string{objectRoot, Token(destination), hex.EncodeToString(sum[:16])}, ".")
+	return strings.Join([]string{root, Token(destination), hex.EncodeToString(sum[:16])}, ".")
 }
 
 // ObjectSubjects is the filter for the records of a destination's objects.

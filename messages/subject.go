@@ -20,6 +20,7 @@ const (
 	objectRoot     = "object"
 	auditRoot      = "audit"
 	tallyRoot      = "tally"
+	leaseRoot      = "lease"
 )
 
 // Token escapes a name to one token of a subject: bytes other than letters,

@@ -31,6 +31,9 @@ var (
 	// ErrRevision says that a destination was changed by someone else since
 	// it was read.
 	ErrRevision = errors.New("changed since it was read")
+	// ErrKeyLeased says that another load has the lease on the object's key.
+	ErrKeyLeased = errors.New("another load has the lease on the object's key")
+
 	// ErrDeadLettersFull says that a dead letter found no room. The delivery is
 	// not settled: postpone it, and tell an operator.
 	ErrDeadLettersFull = errors.New("no room for dead letters: replay or discard some, or give their stream more")

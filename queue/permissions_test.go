@@ -238,6 +238,11 @@ func (w *secureWalk) work(t *testing.T) {
 		must(t, "object", err)
 		_, err = d.Bury(ctx, "", "")
 		must(t, "record of a deletion", err)
+		for range 2 { // the second finds that it was given back
+			lease, err := w.worker.LeaseKey(ctx, d.Load, time.Minute)
+			must(t, "lease of a key", err)
+			must(t, "release of a key", lease.Release(ctx))
+		}
 		must(t, "done", d.Done(ctx, loadedOutcome(d)))
 	}
 	_, _, err = w.worker.Uncompleted(ctx, 0)

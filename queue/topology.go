@@ -132,7 +132,7 @@ func (c Config) streamConfigs() []jetstream.StreamConfig {
 		// objects; events and tallies bring a shorter TTL.
 		Name:               streamEvents,
 		Description:        "the last word on every extraction, load and object",
-		Subjects:           []string{"event.>", "tally.*.*.*", "object.*.*", "audit.>"},
+		Subjects:           []string{"event.>", "tally.*.*.*", "object.*.*", "lease.*.*", "audit.>"},
 		Retention:          jetstream.LimitsPolicy,
 		MaxMsgsPerSubject:  1,
 		Discard:            jetstream.DiscardOld,

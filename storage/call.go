@@ -96,6 +96,21 @@ func sessionExpired(err error) bool {
 // it open.
 type attempts struct{ lost atomic.Bool }
 
+// Witness learns whether a request that writes may still be under way. Its zero
+// value is usable, for one context.
+type Witness struct{ lost atomic.Bool }
+
+type witnessKey struct{}
+
+// WithWitness is a context whose writes the witness sees.
+func WithWitness(ctx context.Context, w *Witness) context.Context {
+	return context.WithValue(ctx, witnessKey{}, w)
+}
+
+// Lost reports whether some request that writes was not answered: then the
+// store may carry it out yet, until it refuses the signature's age.
+func (w *Witness) Lost() bool { return w.lost.Load() }
+
 // watch makes an operation report its attempts.
 func (a *attempts) watch(o *s3.Options) {
 	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
@@ -104,6 +119,9 @@ func (a *attempts) watch(o *s3.Options) {
 				out, metadata, err := next.HandleFinalize(ctx, in)
 				if err != nil && mayHaveBeenApplied(err) {
 					a.lost.Store(true)
+					if w, ok := ctx.Value(witnessKey{}).(*Witness); ok {
+						w.lost.Store(true)
+					}
 				}
 				return out, metadata, err
 			}), "Retry", middleware.After)

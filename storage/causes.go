@@ -52,6 +52,8 @@ const (
 	CauseTLS                CauseID = "tls"
 	CauseNoConditions       CauseID = "no_conditional_writes"      // (asked)
 	CauseConditionsRefused  CauseID = "conditional_writes_refused" // (asked)
+	CauseGuardedByLease     CauseID = "guarded_by_lease"           // (asked)
+	CauseLeaseNeedless      CauseID = "lease_needless"             // (asked)
 	CauseChecksum           CauseID = "checksum_refused"           // (asked)
 	CauseNotSupported       CauseID = "not_supported"
 	CauseThrottled          CauseID = "throttled"
@@ -373,12 +375,23 @@ var causes = []causeRow{
 		id: CauseNoConditions,
 		sentence: "The store does not do conditional writes{there}. Loads work, but when two extractions of one table overlap, " +
 			"an older file may replace a newer one, and a repeated load may overwrite what somebody else put under its key.",
-		remedy: "Let one worker at a time load this destination (max_concurrency: 1) and do not restate a table while its last load runs; or use a store, or a newer release of it, with If-None-Match and If-Match.",
+		remedy: "Write write_guard: lease: then the fleet gives each key to one worker at a time. Or use a store, or a newer release of it, with If-None-Match and If-Match.",
 	},
 	{
 		id:       CauseConditionsRefused,
-		sentence: "The store refuses conditional writes (If-None-Match, If-Match), and loadfleet makes no others: without them an older file could replace a newer one.",
-		remedy:   "Use a store, or a newer release of it, with conditional writes.",
+		sentence: "The store refuses conditional writes (If-None-Match, If-Match), without which an older file could replace a newer one.",
+		remedy:   "Write write_guard: lease: then the fleet gives each key to one worker at a time. Or use a store, or a newer release of it, with conditional writes.",
+	},
+	{
+		id: CauseGuardedByLease,
+		sentence: "The store does not do conditional writes. A lease per key keeps older files from replacing newer ones among the workers of this fleet (write_guard: lease); " +
+			"nobody else who writes these keys is kept out, and after a worker's death its keys wait for up to half an hour.",
+		remedy: "Nothing need be done. A store, or a newer release of it, with If-None-Match and If-Match guards its objects itself.",
+	},
+	{
+		id:       CauseLeaseNeedless,
+		sentence: "The store does conditional writes, and the destination says that it does not (write_guard: lease): each load asks the queue for its key, and waits when a worker died.",
+		remedy:   "Write write_guard: conditional_writes.",
 	},
 	{
 		id:       CauseChecksum,

@@ -88,6 +88,8 @@ func TestCauses(t *testing.T) {
 		{"TLS, no TLS there", network(http.ErrSchemeMismatch), keys, CauseTLS},
 		{"no conditional writes", known(CauseNoConditions), keys, CauseNoConditions},
 		{"conditional writes refused", known(CauseConditionsRefused), keys, CauseConditionsRefused},
+		{"guarded by lease", known(CauseGuardedByLease), keys, CauseGuardedByLease},
+		{"lease needless", known(CauseLeaseNeedless), keys, CauseLeaseNeedless},
 		{"checksums", known(CauseChecksum), keys, CauseChecksum},
 		{"not supported", answer("restamp", 501, "NotImplemented"), keys, CauseNotSupported},
 		{"throttled", answer("put", 503, "SlowDown"), keys, CauseThrottled},

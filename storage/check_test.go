@@ -115,6 +115,7 @@ func TestCheck(t *testing.T) {
 	fault := func(op storagetest.Operation, f storagetest.Fault, times int) func(*storagetest.Proxy) {
 		return func(p *storagetest.Proxy) { p.Inject(op, f, times) }
 	}
+	leased := func(a *storage.Access) { a.Unconditional = true }
 	refused := storagetest.Fault{Name: "no such feature", Status: 501, Code: "NotImplemented"}
 	for _, test := range []struct {
 		name   string
@@ -212,6 +213,19 @@ func TestCheck(t *testing.T) {
 		{
 			name: "store refuses conditions", faults: fault(storagetest.PutObject, refused.WhenSent("If-None-Match"), storagetest.Always),
 			want: results{"put": "failed conditional_writes_refused"},
+		},
+		{
+			name: "store ignores conditions, and a lease guards", bucket: careless, passed: true, access: leased,
+			want: results{"conditional put": "warning guarded_by_lease"},
+		},
+		{
+			name: "store refuses conditions, and a lease guards", passed: true, access: leased,
+			faults: fault(storagetest.AnyOperation, refused.WhenSent("If-None-Match"), storagetest.Always),
+			want:   results{"conditional put": "warning guarded_by_lease"},
+		},
+		{
+			name: "a lease that is not needed", passed: true, access: leased,
+			want: results{"conditional put": "warning lease_needless"},
 		},
 		{
 			name: "store refuses If-Match", faults: fault(storagetest.PutObject, refused.WhenSent("If-Match"), storagetest.Always),

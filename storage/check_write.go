@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -236,8 +237,26 @@ func (c *checker) explainRead(ctx context.Context, failed error) error {
 
 // conditions tries what keeps an older file from replacing a newer one.
 func (c *checker) conditions(ctx context.Context, p *Probe) error {
+	if c.store.Unconditional() {
+		return c.guardedByLease(ctx)
+	}
+	return c.honours(ctx, c.store, p)
+}
+
+// guardedByLease says what a lease is worth, and whether the store needs none.
+func (c *checker) guardedByLease(ctx context.Context) error {
+	err := c.honours(ctx, c.store.with(func(a *Access) { a.Unconditional = false }), new(Probe))
+	cause := CauseLeaseNeedless
+	if err != nil {
+		cause = CauseGuardedByLease
+	}
+	return &warning{&found{cause: cause, err: &Error{Op: "put", Bucket: c.cfg.Bucket, Key: c.object.Key, Err: cmp.Or(err, ErrPrecondition)}}}
+}
+
+// honours tries whether a store judges conditions.
+func (c *checker) honours(ctx context.Context, store *Store, p *Probe) error {
 	var ignored []string
-	switch err := c.putAs(ctx, c.store, IfAbsent()); {
+	switch err := c.putAs(ctx, store, IfAbsent()); {
 	case err == nil || errors.Is(err, ErrEncryption):
 		ignored = append(ignored, "If-None-Match")
 	case !errors.Is(err, ErrPrecondition):
@@ -247,7 +266,7 @@ func (c *checker) conditions(ctx context.Context, p *Probe) error {
 		p.Note = "If-Match was not tried: it needs s3:GetObject"
 	} else {
 		right := c.stored.ETag
-		switch err := c.putAs(ctx, c.store, IfMatch(wrongETag)); {
+		switch err := c.putAs(ctx, store, IfMatch(wrongETag)); {
 		case err == nil || errors.Is(err, ErrEncryption):
 			ignored, right = append(ignored, "If-Match"), c.stored.ETag
 		case notSupported(err):
@@ -255,7 +274,7 @@ func (c *checker) conditions(ctx context.Context, p *Probe) error {
 		case !errors.Is(err, ErrPrecondition):
 			return err
 		}
-		if err := c.putAs(ctx, c.store, IfMatch(right)); err != nil && !errors.Is(err, ErrEncryption) {
+		if err := c.putAs(ctx, store, IfMatch(right)); err != nil && !errors.Is(err, ErrEncryption) {
 			return err
 		}
 	}
@@ -264,7 +283,7 @@ func (c *checker) conditions(ctx context.Context, p *Probe) error {
 
 // ignoring is the warning that a store ignores these conditions.
 func (c *checker) ignoring(headers []string, op string) error {
-	if len(headers) == 0 {
+	if len(headers) == 0 || c.store.Unconditional() && op != "put" {
 		return nil
 	}
 	return &warning{&found{cause: CauseNoConditions, there: fmt.Sprintf(" (it ignores %v of a %s)", headers, op),

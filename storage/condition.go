@@ -59,3 +59,15 @@ func (c Condition) headers() (noneMatch, match *string) {
 	}
 	return nil, nil
 }
+
+// conditions is what of a condition is sent to this store.
+func (s *Store) conditions(c Condition) (noneMatch, match *string) {
+	if s.access.Unconditional {
+		return nil, nil
+	}
+	return c.headers()
+}
+
+// Unconditional reports whether this store is not asked to judge conditions:
+// whoever writes must hold a lease on the key, and look after he got it.
+func (s *Store) Unconditional() bool { return s.access.Unconditional }

@@ -30,6 +30,7 @@ func AccessOf(s *destination.Settings) Access {
 		BucketKey:        s.BucketKey,
 		ACL:              string(s.ACL),
 		Checksum:         s.Checksum,
+		Unconditional:    s.WriteGuard == destination.ByLease,
 		MaxConcurrency:   s.MaxConcurrency,
 		RateLimit:        s.RateLimit,
 	}

@@ -152,7 +152,7 @@ func (u *upload) complete(ctx context.Context, c Condition) (Stored, error) {
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts}, MpuObjectSize: &u.object.Size,
 	}
 	_, in.ChecksumType = u.checksum()
-	in.IfNoneMatch, in.IfMatch = c.headers()
+	in.IfNoneMatch, in.IfMatch = s.conditions(c)
 	var tries attempts
 	out, err := call(writing(ctx, c.decided), s, in, s.client.CompleteMultipartUpload, tries.watch, forLoad(u.object.Meta.Load))
 	switch {

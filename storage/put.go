@@ -95,7 +95,7 @@ func (s *Store) putWhole(ctx context.Context, bucket string, o Object, c Conditi
 		ACL:                  s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
 	}
-	in.IfNoneMatch, in.IfMatch = c.headers()
+	in.IfNoneMatch, in.IfMatch = s.conditions(c)
 	var tries attempts
 	out, err := call(writing(ctx, c.decided), s, in, s.client.PutObject, tries.watch, forLoad(o.Meta.Load), hashed(o.SHA256))
 	if err != nil {

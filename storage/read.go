@@ -52,7 +52,7 @@ func (s *Store) Delete(ctx context.Context, bucket, key string, c Condition) err
 		return &Error{Op: "delete", Bucket: bucket, Key: key, Err: fmt.Errorf("%w: delete needs Always or IfMatch", ErrInvalid)}
 	}
 	in := &s3.DeleteObjectInput{Bucket: &bucket, Key: &key, ExpectedBucketOwner: s.owner()}
-	_, in.IfMatch = c.headers()
+	_, in.IfMatch = s.conditions(c)
 	var tries attempts
 	_, err := call(writing(ctx, c.decided), s, in, s.client.DeleteObject, tries.watch)
 	if err == nil {

@@ -35,11 +35,12 @@ func (s *Store) Restamp(ctx context.Context, bucket, key string, stored Stored, 
 	}
 	source := bucket + "/" + escapeKey(key)
 	algorithm, keyID, bucketKey := s.encryption.request()
+	_, match := s.conditions(IfMatch(stored.ETag))
 	var tries attempts
 	out, err := call(writing(ctx, stored.Looked), s, &s3.CopyObjectInput{
 		Bucket: &bucket, Key: &key, CopySource: &source,
 		ExpectedBucketOwner: s.owner(), ExpectedSourceBucketOwner: s.owner(),
-		CopySourceIfMatch: &stored.ETag, IfMatch: &stored.ETag,
+		CopySourceIfMatch: match, IfMatch: match,
 		MetadataDirective: types.MetadataDirectiveReplace, Metadata: o.entries(whole),
 		ContentType: optional(stored.ContentType), ACL: s.acl(),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: keyID, BucketKeyEnabled: bucketKey,
@@ -98,9 +99,10 @@ func (s *Store) restampParts(ctx context.Context, bucket string, o Object, f for
 // copyPart makes a part of the object that is there.
 func (u *upload) copyPart(ctx context.Context, number int32, from, length int64) error {
 	source, bytes := u.bucket+"/"+escapeKey(u.object.Key), fmt.Sprintf("bytes=%d-%d", from, from+length-1)
+	_, match := u.store.conditions(IfMatch(u.object.Over.ETag))
 	out, err := call(writing(ctx, time.Time{}), u.store, &s3.UploadPartCopyInput{
 		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, PartNumber: &number,
-		CopySource: &source, CopySourceRange: &bytes, CopySourceIfMatch: &u.object.Over.ETag,
+		CopySource: &source, CopySourceRange: &bytes, CopySourceIfMatch: match,
 		ExpectedBucketOwner: u.store.owner(), ExpectedSourceBucketOwner: u.store.owner(),
 	}, u.store.client.UploadPartCopy, u.sent.watch, forLoad(u.object.Meta.Load))
 	if err != nil {

@@ -38,6 +38,7 @@ type Access struct {
 	BucketKey        bool
 	ACL              string  // canned ACL of every object; "" and "none" send none
 	Checksum         bool    // false for stores that break on request checksums
+	Unconditional    bool    // for stores without conditional writes: conditions are not sent, and whoever writes must hold a lease on the key
 	MaxConcurrency   int     // requests at a time; 0 leaves it to Config
 	RateLimit        float64 // requests a second; 0 is no limit
 }

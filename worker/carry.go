@@ -42,7 +42,7 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 		return made, err
 	}
 	if l.Delete {
-		return w.remove(ctx, p)
+		return w.remove(ctx, d, p)
 	}
 	file := w.spools.take()
 	defer func() { err = errors.Join(err, w.spools.giveBack(file)) }()
@@ -56,7 +56,12 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	made.bytes, made.sha256 = file.size, hex.EncodeToString(sum[:])
 	began = time.Now()
 	p.object.Body, p.object.Size, p.object.SHA256, p.object.Meta.SHA256 = file, file.size, sum, made.sha256
-	result, stored, err := p.put(ctx)
+	var result messages.Result
+	var stored storage.Stored
+	err = w.guarded(ctx, d, p, func(ctx context.Context) (err error) {
+		result, stored, err = p.put(ctx)
+		return err
+	})
 	made.put = time.Since(began)
 	if err != nil {
 		return made, fmt.Errorf("place: %w", err)
@@ -69,9 +74,14 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 }
 
 // remove deletes the load's object. Its outcome tells what was deleted.
-func (w *Worker) remove(ctx context.Context, p *place) (made carried, err error) {
+func (w *Worker) remove(ctx context.Context, d *queue.LoadDelivery, p *place) (made carried, err error) {
 	began := time.Now()
-	result, was, err := p.remove(ctx)
+	var result messages.Result
+	var was storage.Stored
+	err = w.guarded(ctx, d, p, func(ctx context.Context) (err error) {
+		result, was, err = p.remove(ctx)
+		return err
+	})
 	made.put = time.Since(began)
 	if err != nil {
 		return made, fmt.Errorf("delete: %w", err)

@@ -39,7 +39,9 @@ type place struct {
 
 	// grave reads the ledger anew, for whether a newer generation deleted the
 	// object; nil for a destination that never deletes.
-	grave func(context.Context) (*queue.Object, error)
+	grave  func(context.Context) (*queue.Object, error)
+	leased time.Time // when the lease on the key began; zero where the store judges conditions
+
 	// bury records the deletion that is about to be carried out.
 	bury func(ctx context.Context, sha256, etag string) (superseded bool, err error)
 }
@@ -66,6 +68,9 @@ func (p *place) settle(ctx context.Context, there *storage.Stored, look bool, de
 	var changed error
 	for range looks {
 		if look {
+			if err := p.fresh(); err != nil {
+				return "", storage.Stored{}, err
+			}
 			found, err := p.store.Head(ctx, p.load.Bucket, p.load.Key)
 			switch {
 			case err == nil:
@@ -94,6 +99,8 @@ func (p *place) settle(ctx context.Context, there *storage.Stored, look bool, de
 func (p *place) guess() (there *storage.Stored, look bool) {
 	r := p.remembered
 	switch {
+	case !p.leased.IsZero(): // nobody else would notice that the ledger is wrong
+		return nil, true
 	case r == nil:
 		return nil, p.object.Size >= lookFirst
 	case r.Result == messages.Deleted:

@@ -39,6 +39,7 @@ const (
 	disabled   = "arn:aws:kms:eu-central-1:111111111111:key/disabled"
 
 	workspace = "ws"
+	careless  = "acme-without-conditions"
 	maxBucket = 220
 )
 
@@ -62,10 +63,12 @@ func runTests(m *testing.M) int {
 	for i := range names {
 		names[i] = bucketName(i)
 	}
+	names = append(names, careless)
 	server, err = embedded.Start(context.Background(), embedded.Config{
 		Dir: dir, AccessKey: rootKey, SecretKey: rootSecret, Region: region, Buckets: names,
-		Users: []embedded.User{{ARN: "arn:aws:iam::111111111111:user/none", AccessKey: putOnlyKey, SecretKey: rootSecret}},
-		Keys:  []embedded.Key{{ARN: kmsKey}, {ARN: disabled, State: embedded.KeyDisabled}},
+		Users:  []embedded.User{{ARN: "arn:aws:iam::111111111111:user/none", AccessKey: putOnlyKey, SecretKey: rootSecret}},
+		Quirks: map[string]embedded.Quirk{careless: {IgnoreConditions: true}},
+		Keys:   []embedded.Key{{ARN: kmsKey}, {ARN: disabled, State: embedded.KeyDisabled}},
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

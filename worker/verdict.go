@@ -82,7 +82,7 @@ func rules() []rule {
 
 		// The destination as it is stored.
 		{typed[*haltError], park, dest, "see what the destination answered, run `loadfleet destination check`, then replay"},
-		{oneOf(errWaiting), await, messages.ReasonExhausted, ""},
+		{oneOf(errWaiting, queue.ErrKeyLeased, errLeaseOld), await, messages.ReasonExhausted, ""},
 		{oneOf(errPaused, errUnapproved), hold, dest, "resume or approve the destination"},
 		{oneOf(queue.ErrNotFound, errNotAdmitted), park, messages.ReasonUnknownDestination, ""},
 		{oneOf(destination.ErrUnknownKey, destination.ErrNoKey), park, dest, "this worker lacks the key that sealed the destination's secret: start it with the key, then replay"},

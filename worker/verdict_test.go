@@ -59,6 +59,7 @@ func judgements() map[string]judgement {
 		"queue.ErrClosed":          {queue.ErrClosed, release, ""},
 		"queue.ErrLeaseLost":       {queue.ErrLeaseLost, release, ""},
 		"queue.ErrSettled":         {queue.ErrSettled, release, ""},
+		"queue.ErrKeyLeased":       {queue.ErrKeyLeased, await, exhausted},
 		"queue.ErrDeadLettersFull": {queue.ErrDeadLettersFull, hold, exhausted},
 		"queue.ErrNotFound":        {queue.ErrNotFound, park, unknown},
 		"queue.ErrSliceDamaged":    {queue.ErrSliceDamaged, reject, damaged},

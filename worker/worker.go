@@ -37,6 +37,7 @@ type Config struct {
 	ParkDelay   time.Duration // between looks at a destination that refuses or is paused; default 1 min
 	ParkLimit   time.Duration // how long a load waits for one that refuses, from its first refusal; default 6 h
 	Grace       time.Duration // given to loads in work at a stop; default 20 s
+	KeyLease    time.Duration // how long a key stays with a worker that died, in stores without conditional writes; default [queue.KeyLeaseTime]
 	Storage     storage.Config
 }
 
@@ -62,6 +63,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxAttempts <= 0 {
 		c.MaxAttempts = 10
+	}
+	if c.KeyLease <= 0 {
+		c.KeyLease = queue.KeyLeaseTime
 	}
 	if c.RetryDelay <= 0 {
 		c.RetryDelay = time.Second
