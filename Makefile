@@ -36,10 +36,11 @@ fuzz: ## every fuzz target for a minute
 	done
 
 # make chaos SEED=7 FAULTS=500 DURATION=1m; until both are reached. Without a
-# seed it takes another each time, and says which.
+# seed it takes another each time, and says which. REPORT= writes none.
 SEED     := random
 FAULTS   := 500
 DURATION := 2m
+REPORT   := $(CURDIR)/docs/chaos.md
 CHAOS     = LOADFLEET_CHAOS_SEED=$(SEED) LOADFLEET_CHAOS_FAULTS=$(FAULTS) LOADFLEET_CHAOS_DURATION=$(DURATION) \
 	LOADFLEET_CHAOS_REPORT=$(REPORT) go test -count 1 -v -timeout 2h ./cmd/loadfleet
 

@@ -95,7 +95,7 @@ func TestUserAgentNamesTheLoad(t *testing.T) {
 		}
 	}
 	for _, op := range []storagetest.Operation{
-		storagetest.PutObject, storagetest.CreateUpload, storagetest.UploadPart, storagetest.CompleteUpload, storagetest.CopyObject,
+		storagetest.PutObject, storagetest.CreateUpload, storagetest.UploadPart, storagetest.CompleteUpload, storagetest.CopyObject, storagetest.CopyPart,
 	} {
 		for _, r := range objects.Requests(op) {
 			agent := r.Header.Get("User-Agent")

@@ -236,7 +236,7 @@ func TestCheck(t *testing.T) {
 			want: results{"put": "failed checksum_refused"},
 		},
 		{
-			name: "no copies", faults: fault(storagetest.CopyObject, refused, storagetest.Always),
+			name: "no copies", faults: fault(storagetest.CopyPart, refused, storagetest.Always),
 			want: results{"renew metadata": "failed not_supported"},
 		},
 		{
@@ -429,7 +429,7 @@ func TestCheckOfRoleChain(t *testing.T) {
 // requests that a check makes.
 func TestCheckCleansUpWhenInterrupted(t *testing.T) {
 	for _, op := range []storagetest.Operation{
-		storagetest.PutObject, storagetest.GetObject, storagetest.CopyObject, storagetest.CreateUpload, storagetest.UploadPart,
+		storagetest.PutObject, storagetest.GetObject, storagetest.CopyPart, storagetest.CreateUpload, storagetest.UploadPart,
 		storagetest.CompleteUpload, storagetest.AbortUpload, storagetest.DeleteObject,
 	} {
 		t.Run(string(op), func(t *testing.T) {

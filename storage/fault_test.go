@@ -103,6 +103,85 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestFaultsOfCopies restamps an object while requests fail: by a copy onto
+// itself in one request, or in parts where the bytes stood there whole lately.
+// It has the new metadata or the old, and its bytes in either case.
+func TestFaultsOfCopies(t *testing.T) {
+	const once, always = 1, storagetest.Always
+	for _, test := range []struct {
+		fault     storagetest.Fault
+		operation storagetest.Operation
+		times     int
+		want      error // nil: restamped
+		applied   bool  // the metadata is the new although want is not nil
+	}{
+		{storagetest.SlowDown, storagetest.CopyObject, 2, nil, true},
+		{storagetest.SlowDown, storagetest.CopyObject, always, storage.ErrThrottled, false},
+		{storagetest.InternalError.ButApplied(), storagetest.CopyObject, once, nil, true},
+		{storagetest.InternalError.ButApplied(), storagetest.CopyObject, always, storage.ErrUnavailable, true},
+		{storagetest.ErrorAfterOK, storagetest.CopyObject, once, nil, true},
+		{storagetest.ErrorAfterOK, storagetest.CopyObject, always, storage.ErrUnavailable, false},
+		{storagetest.ErrorAfterOK.ButApplied(), storagetest.CopyObject, once, nil, true},
+		{storagetest.EmptyOK, storagetest.CopyObject, always, storage.ErrUnavailable, false},
+		{storagetest.EmptyOK.ButApplied(), storagetest.CopyObject, always, nil, true},
+		{storagetest.DroppedReply, storagetest.CopyObject, 2, nil, true},
+		{storagetest.DroppedReply.ButApplied(), storagetest.CopyObject, once, nil, true},
+		{storagetest.DeniedByPolicy, storagetest.CopyObject, once, storage.ErrDenied, false},
+		{storagetest.ConflictError, storagetest.CopyObject, once, storage.ErrConflict, false},
+
+		{storagetest.SlowDown, storagetest.CopyPart, 2, nil, true},
+		{storagetest.InternalError, storagetest.CopyPart, always, storage.ErrUnavailable, false},
+		{storagetest.InternalError.ButApplied(), storagetest.CopyPart, once, nil, true},
+		{storagetest.InternalError.ButApplied(), storagetest.CopyPart, always, storage.ErrUnavailable, false},
+		{storagetest.ErrorAfterOK, storagetest.CopyPart, once, nil, true},
+		{storagetest.ErrorAfterOK, storagetest.CopyPart, always, storage.ErrUnavailable, false},
+		{storagetest.ErrorAfterOK.ButApplied(), storagetest.CopyPart, once, nil, true},
+		{storagetest.EmptyOK, storagetest.CopyPart, once, storage.ErrUnavailable, false},
+		{storagetest.EmptyOK.ButApplied(), storagetest.CopyPart, once, storage.ErrUnavailable, false},
+		{storagetest.DroppedReply.ButApplied(), storagetest.CopyPart, 2, nil, true},
+		{storagetest.DeniedByPolicy, storagetest.CopyPart, once, storage.ErrDenied, false},
+		{storagetest.DroppedReply.ButApplied(), storagetest.CompleteUpload, once, nil, true},
+		{storagetest.ErrorAfterOK.ButApplied(), storagetest.CompleteUpload, always, nil, true},
+		{storagetest.ErrorAfterOK, storagetest.CompleteUpload, always, storage.ErrUnavailable, false},
+	} {
+		t.Run(name(test.fault, test.operation, test.times), func(t *testing.T) {
+			t.Parallel()
+			s, proxy := behind(t, nil)
+			bucket, direct := newBucket(t), open(t, rootAccess(), quick())
+			o := storagetest.NewObject("copies.csv", "copy", small)
+			stands := storagetest.Put(t, direct, bucket, o, storage.IfAbsent())
+			o.Meta = stands.Meta // with the hash
+			after := o
+			after.Meta.Generation++
+			if test.operation == storagetest.CopyObject {
+				// In one request only what stands there in parts.
+				var err error
+				if stands, err = direct.Restamp(t.Context(), bucket, o.Key, stands, o.Meta); err != nil {
+					t.Fatalf("restamp before: %v", err)
+				}
+				stands.History = ""
+			}
+			proxy.Inject(test.operation, test.fault, test.times)
+			_, err := s.Restamp(t.Context(), bucket, o.Key, stands, after.Meta)
+			if test.want == nil && err != nil {
+				t.Fatalf("restamp: %v", err)
+			}
+			if test.want != nil {
+				storagetest.ExpectError(t, "restamp", err, test.want)
+			}
+			if test.applied {
+				storagetest.Expect(t, direct, bucket, after)
+			} else {
+				storagetest.Expect(t, direct, bucket, o)
+			}
+			if n := len(proxy.Requests(test.operation)); n == 0 {
+				t.Errorf("no request %s was sent", test.operation)
+			}
+			storagetest.ExpectNoUploads(t, direct, bucket)
+		})
+	}
+}
+
 func name(f storagetest.Fault, o storagetest.Operation, times int) string {
 	switch times {
 	case storagetest.Always:
@@ -146,7 +225,7 @@ func TestLostReplyOfDeleteAndRestamp(t *testing.T) {
 	o := storagetest.NewObject("delete.csv", "x", small)
 	stored := storagetest.Put(t, s, bucket, o, storage.IfAbsent())
 	o.Meta.Generation, o.Meta.SHA256 = 9, stored.Meta.SHA256
-	proxy.Inject(storagetest.CopyObject, storagetest.DroppedReply.ButApplied(), 1)
+	proxy.Inject(storagetest.CopyPart, storagetest.DroppedReply.ButApplied(), 1)
 	stamped, err := s.Restamp(t.Context(), bucket, o.Key, stored, o.Meta)
 	if err != nil {
 		t.Fatalf("restamp: %v", err)

@@ -72,7 +72,7 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-const maxBuckets = 260
+const maxBuckets = 320
 
 // newBucket is a bucket that no other test uses.
 func newBucket(t *testing.T) string {

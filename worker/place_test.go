@@ -24,7 +24,7 @@ func TestP4GenerationGuard(t *testing.T) {
 	const (
 		put    = storagetest.PutObject
 		head   = storagetest.HeadObject
-		copied = storagetest.CopyObject // of a part, too
+		copied = storagetest.CopyPart
 		create = storagetest.CreateUpload
 		part   = storagetest.UploadPart
 		done   = storagetest.CompleteUpload
@@ -238,7 +238,7 @@ func TestP4NewerComesBetweenLookAndWrite(t *testing.T) {
 		nth   int
 	}{
 		{"put", rows(t, "older", 20), storagetest.PutObject, 2},
-		{"copy", ours, storagetest.CopyObject, 1},
+		{"copy", ours, storagetest.CopyPart, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -60,7 +61,7 @@ func oneNATS(w *chaosWorld) []natsServer {
 // acknowledged must end in its objects, once, whole, the newest generation, and
 // be accounted for. `make chaos` runs it for longer.
 func TestP1Chaos(t *testing.T) {
-	plan := plannedChaos(t, chaosPlan{seed: 20240620, faults: 60, length: 10 * time.Second})
+	plan := plannedChaos(t, chaosPlan{seed: 20240620, faults: 60, length: 8 * time.Second})
 	w := newChaosWorld(t, plan.seed, chaosShape{dispatchers: 2, workers: 3, replicas: 1, nats: oneNATS})
 	w.breakAndProve(plan, "One NATS server")
 }
@@ -177,13 +178,14 @@ func (w *chaosWorld) settled(ctx context.Context) error {
 	return nil
 }
 
+// required are faults without which a run proves little.
+var required = []string{"kill -9 of dispatcher", "kill -9 of worker", "kill -9 of nats", "SIGSTOP of worker", "SIGSTOP of dispatcher"}
+
 // summary logs what was done and found, and writes it into the report.
 func (w *chaosWorld) summary(plan chaosPlan, title string, broke, all time.Duration, violations int) {
 	var b strings.Builder
-	kills := 0
-	fmt.Fprintf(&b, "## %s\n\n", title)
 	fmt.Fprintf(&b, "Seed %d. Faults were injected for %s; with settling and proof it took %s.\n\n", plan.seed, broke.Round(time.Second), all.Round(time.Second))
-	poisoned, abandoned := 0, 0
+	poisoned, abandoned, kills, failed := 0, 0, 0, 0
 	for _, e := range w.extractions {
 		switch {
 		case e.poison:
@@ -196,23 +198,65 @@ func (w *chaosWorld) summary(plan chaosPlan, title string, broke, all time.Durat
 		if strings.HasPrefix(kind, "kill -9") {
 			kills += n
 		}
+		if strings.HasPrefix(kind, "S3: ") {
+			failed += n
+		}
 	}
 	seen := w.oracle.seen
-	fmt.Fprintf(&b, "| | |\n|---|---|\n| faults injected | %d |\n| requests that failed besides, in storms, while S3 was away or a bucket shut | %d |\n| processes killed with -9 | %d |\n| extractions | %d, of them %d with a bad row and %d abandoned by their extractor |\n",
-		w.counts.total(), w.faults.swept, kills, len(w.extractions), poisoned, abandoned)
+	fmt.Fprintf(&b, "| | |\n|---|---|\n| faults injected | %d |\n| of them requests to S3, each with a fault of its own | %d |\n", w.counts.total(), failed)
+	fmt.Fprintf(&b, "| of them processes killed with -9 | %d |\n| requests that failed besides, in storms, while S3 was away or a bucket shut | %d |\n", kills, w.faults.swept)
+	fmt.Fprintf(&b, "| deliveries of a commit beyond its first | %d |\n", w.redelivered())
+	fmt.Fprintf(&b, "| extractions | %d, of them %d with a bad row and %d abandoned by their extractor |\n", len(w.extractions), poisoned, abandoned)
 	fmt.Fprintf(&b, "| loads | %d |\n| rows | %d |\n| objects | %d |\n| dead letters left, each of a bad row | %d |\n| **violations** | **%d** |\n\n",
 		seen.loads, seen.rows, seen.objects, seen.dead, violations)
 	fmt.Fprintf(&b, "| fault | times |\n|---|---|\n")
 	for _, kind := range slices.Sorted(maps.Keys(w.counts.of)) {
 		fmt.Fprintf(&b, "| %s | %d |\n", kind, w.counts.of[kind])
 	}
-	w.Logf("\n%s", b.String())
+	w.Logf("\n## %s\n\n%s", title, b.String())
 	if plan.report != "" {
-		if err := os.WriteFile(plan.report, []byte(b.String()), 0o644); err != nil {
+		if err := report(plan.report, title, b.String()); err != nil {
 			w.Error(err)
 		}
 	}
 	if seen.loads == 0 || seen.objects == 0 {
 		w.Error(errors.New("nothing was loaded: this proves nothing"))
 	}
+	for _, kind := range required {
+		if w.counts.of[kind] == 0 {
+			w.Errorf("there was no %s: this proves little", kind)
+		}
+	}
+}
+
+// redelivered counts in the dispatchers' logs how often a commit was delivered
+// to one after another had it.
+func (w *chaosWorld) redelivered() int {
+	w.fleet.mu.Lock()
+	defer w.fleet.mu.Unlock()
+	n := 0
+	for _, p := range w.processes {
+		if strings.HasPrefix(p.name, "dispatcher ") {
+			n += strings.Count(p.err.text(), `"attempt":`) - strings.Count(p.err.text(), `"attempt":1,`)
+		}
+	}
+	return n
+}
+
+// report puts a section into a file of Markdown, in place of the one of that
+// title or behind the others.
+func report(file, title, text string) error {
+	doc, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	section := "## " + title + "\n\n" + strings.TrimSpace(text) + "\n"
+	before, after, found := strings.Cut("\n"+string(doc), "\n## "+title+"\n")
+	if !found {
+		return os.WriteFile(file, []byte(strings.TrimSpace(string(doc)+"\n")+"\n\n"+section), 0o644)
+	}
+	if at := strings.Index(after, "\n## "); at >= 0 {
+		section += after[at:]
+	}
+	return os.WriteFile(file, []byte(strings.TrimSpace(before)+"\n\n"+section), 0o644)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ type s3Faults struct {
 
 	mu     sync.Mutex
 	random *rand.Rand
+	decks  map[storagetest.Operation]*deck[storagetest.Fault]
 	chance float64
 	storm  *storagetest.Fault
 	away   bool
@@ -31,7 +33,21 @@ type s3Faults struct {
 }
 
 func newS3Faults(seed uint64, counts *faultCounts) *s3Faults {
-	return &s3Faults{counts: counts, random: rand.New(rand.NewPCG(seed, 3)), chance: 0.08}
+	return &s3Faults{counts: counts, random: rand.New(rand.NewPCG(seed, 3)), decks: map[storagetest.Operation]*deck[storagetest.Fault]{}, chance: 0.08}
+}
+
+// deck is dealt in random order, and again when it is used up: a short run
+// meets as many kinds of fault as it can.
+type deck[C any] struct{ all, left []C }
+
+func (d *deck[C]) deal(random *rand.Rand) C {
+	if len(d.left) == 0 {
+		d.left = slices.Clone(d.all)
+	}
+	i := random.IntN(len(d.left))
+	card := d.left[i]
+	d.left = slices.Delete(d.left, i, i+1)
+	return card
 }
 
 // faultsOf are the faults that a request of an operation may meet.
@@ -51,8 +67,8 @@ func faultsOf(o storagetest.Operation) []storagetest.Fault {
 		all = append(all, storagetest.ConflictError, storagetest.EmptyOK, storagetest.EmptyOK.ButApplied(),
 			storagetest.ErrorAfterOK, storagetest.ErrorAfterOK.ButApplied())
 		all = append(append(all, applied...), late...)
-	case storagetest.CopyObject:
-		all = append(all, storagetest.ErrorAfterOK, storagetest.ErrorAfterOK.ButApplied())
+	case storagetest.CopyObject, storagetest.CopyPart:
+		all = append(all, storagetest.ErrorAfterOK, storagetest.ErrorAfterOK.ButApplied(), storagetest.EmptyOK, storagetest.EmptyOK.ButApplied())
 		all = append(append(all, applied...), late...)
 	case storagetest.AbortUpload, storagetest.DeleteObject:
 		all = append(all, applied...)
@@ -83,11 +99,22 @@ func (f *s3Faults) choose(o storagetest.Operation, r *http.Request) (fault stora
 		return storagetest.DeniedByPolicy, true, false
 	case f.storm != nil && f.random.Float64() < 0.9:
 		return *f.storm, true, false
-	case f.random.Float64() < f.chance:
-		all := faultsOf(o)
-		return all[f.random.IntN(len(all))], true, true
+	case f.random.Float64() < f.chanceOf(o):
+		if f.decks[o] == nil {
+			f.decks[o] = &deck[storagetest.Fault]{all: faultsOf(o)}
+		}
+		return f.decks[o].deal(f.random), true, true
 	}
 	return fault, false, false
+}
+
+// chanceOf is greater where there are few requests.
+func (f *s3Faults) chanceOf(o storagetest.Operation) float64 {
+	switch o {
+	case storagetest.CopyObject, storagetest.CopyPart, storagetest.UploadPart, storagetest.CompleteUpload:
+		return 2 * f.chance
+	}
+	return f.chance
 }
 
 // set changes the faults of the store.
@@ -126,16 +153,16 @@ func (b *breaker) after(d time.Duration, do func()) {
 
 // run breaks things until enough says so or ctx ends, then mends what is broken.
 func (b *breaker) run(ctx context.Context, enough func() bool) {
+	acts := deck[func(*breaker) bool]{all: append([]func(*breaker) bool{
+		(*breaker).killDispatcher, (*breaker).killWorker, (*breaker).killWorker, (*breaker).pauseDispatcher, (*breaker).pauseWorker, (*breaker).stopActor,
+		(*breaker).killNATS, (*breaker).pauseNATS, (*breaker).cutS3, (*breaker).stormS3, (*breaker).shutBucket,
+		(*breaker).replayDead, (*breaker).replayDead, (*breaker).editDestination,
+	}, b.more...)}
 	for ctx.Err() == nil && !enough() {
 		pause(ctx, b.between(50*time.Millisecond, 700*time.Millisecond))
 		b.mend(time.Now())
 		b.supervise()
-		acts := append([]func(*breaker) bool{
-			(*breaker).killActor, (*breaker).killActor, (*breaker).killActor, (*breaker).pauseActor, (*breaker).pauseActor, (*breaker).stopActor,
-			(*breaker).killNATS, (*breaker).pauseNATS, (*breaker).cutS3, (*breaker).stormS3, (*breaker).shutBucket,
-			(*breaker).replayDead, (*breaker).replayDead, (*breaker).editDestination,
-		}, b.more...)
-		acts[b.random.IntN(len(acts))](b)
+		acts.deal(b.random)(b)
 	}
 	for len(b.mends) > 0 {
 		b.mend(time.Now())
@@ -222,13 +249,29 @@ func (b *breaker) freeze(s *slot, least, most time.Duration) bool {
 	return true
 }
 
-func (b *breaker) killActor() bool {
-	return b.kill(b.whole(b.w.actors), 10*time.Millisecond, time.Second)
+// of are the slots of a role.
+func of(role string, slots []*slot) (all []*slot) {
+	for _, s := range slots {
+		if roleOf(s) == role {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
+func (b *breaker) killDispatcher() bool { return b.killActor("dispatcher") }
+func (b *breaker) killWorker() bool     { return b.killActor("worker") }
+
+func (b *breaker) killActor(role string) bool {
+	return b.kill(b.whole(of(role, b.w.actors)), 10*time.Millisecond, time.Second)
+}
+
+func (b *breaker) pauseDispatcher() bool { return b.pauseActor("dispatcher") }
+func (b *breaker) pauseWorker() bool     { return b.pauseActor("worker") }
+
 // pauseActor has it wake when its lease is over: a zombie.
-func (b *breaker) pauseActor() bool {
-	return b.freeze(b.whole(b.w.actors), chaosLease+500*time.Millisecond, 2*chaosLease)
+func (b *breaker) pauseActor(role string) bool {
+	return b.freeze(b.whole(of(role, b.w.actors)), chaosLease+500*time.Millisecond, 2*chaosLease)
 }
 
 // stopActor asks it to end, as an update does.

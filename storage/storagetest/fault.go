@@ -61,8 +61,8 @@ var (
 	InternalError    = Fault{Name: "internal error", Status: 500, Code: "InternalError"}
 	ConflictError    = Fault{Name: "conflict", Status: 409, Code: "ConditionalRequestConflict"}
 	ExpiredToken     = Fault{Name: "expired token", Status: 400, Code: "ExpiredToken"}
-	ErrorAfterOK     = Fault{Name: "error inside a 200", Status: 200, Code: "InternalError"} // of Complete only
-	EmptyOK          = Fault{Name: "empty 200", Status: 200}                                 // of Complete only
+	ErrorAfterOK     = Fault{Name: "error inside a 200", Status: 200, Code: "InternalError"} // of Complete and of copies only
+	EmptyOK          = Fault{Name: "empty 200", Status: 200}                                 // of Complete and of copies only
 	DroppedReply     = Fault{Name: "connection dropped"}
 	CutRequest       = Fault{Name: "connection reset within the body", Cut: 1000}
 	DeniedByPolicy   = Fault{Name: "access denied", Status: 403, Code: "AccessDenied"}

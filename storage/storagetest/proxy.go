@@ -25,6 +25,7 @@ const (
 	CopyObject     Operation = "CopyObject"
 	CreateUpload   Operation = "CreateMultipartUpload"
 	UploadPart     Operation = "UploadPart"
+	CopyPart       Operation = "UploadPartCopy"
 	CompleteUpload Operation = "CompleteMultipartUpload"
 	AbortUpload    Operation = "AbortMultipartUpload"
 	HeadObject     Operation = "HeadObject"
@@ -42,6 +43,8 @@ func operationOf(r *http.Request) Operation {
 	switch r.Method {
 	case http.MethodPut:
 		switch {
+		case r.Header.Get("X-Amz-Copy-Source") != "" && query.Has("partNumber"):
+			return CopyPart
 		case r.Header.Get("X-Amz-Copy-Source") != "":
 			return CopyObject
 		case query.Has("partNumber"):
