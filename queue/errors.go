@@ -64,6 +64,7 @@ const (
 	codeBatchIncomplete   jetstream.ErrorCode = 10176
 	codeMessageNotFound   jetstream.ErrorCode = 10037
 	codeAtomicInFlight    jetstream.ErrorCode = 10210
+	codeDuplicateInFlight jetstream.ErrorCode = 10158 // of a replicated stream: that id is proposed, and neither stored nor lost
 	codeStreamNotFound    jetstream.ErrorCode = 10059
 	codeNoResources       jetstream.ErrorCode = 10023
 	codeNoStorage         jetstream.ErrorCode = 10047
@@ -137,7 +138,8 @@ func transient(err error) bool {
 	if api == nil || taken(err) {
 		return false
 	}
-	if api.ErrorCode == codeBatchIncomplete || api.ErrorCode == codeAtomicInFlight {
+	switch api.ErrorCode {
+	case codeBatchIncomplete, codeAtomicInFlight, codeDuplicateInFlight:
 		return true
 	}
 	return api.Code >= http.StatusInternalServerError || api.Code == http.StatusTooManyRequests || api.Code == http.StatusRequestTimeout

@@ -25,18 +25,23 @@ const (
 	readBytes    = 16 << 20
 )
 
-// stall is how long a reading hears nothing before it asks anew whether
-// there is anything left: messages may be purged under it.
-const stall = 5 * time.Second
+// A reading that hears nothing for a while asks anew, with another consumer,
+// whether there is anything left: messages may be purged under it. So too when
+// nothing came at all, and sooner: in a cluster, a request to a consumer that was
+// just made may reach a server that has not heard of it, and is lost.
+const (
+	firstStall = 500 * time.Millisecond
+	stall      = 5 * time.Second
+)
 
 // read yields what stands on the subjects, in stream order, and ends when it
 // has caught up with what was there; a live reading goes on. It outlives the
 // server's absence. An error is the last thing it yields.
 func (q *Queue) read(ctx context.Context, r reading) iter.Seq2[jetstream.Msg, error] {
 	return func(yield func(jetstream.Msg, error) bool) {
-		next := r.after + 1
+		next, patience := r.after+1, firstStall
 		for {
-			over, err := q.readFrom(ctx, r, &next, yield)
+			over, err := q.readFrom(ctx, r, &next, &patience, yield)
 			if over {
 				return
 			}
@@ -54,8 +59,9 @@ func (q *Queue) read(ctx context.Context, r reading) iter.Seq2[jetstream.Msg, er
 }
 
 // readFrom reads with one consumer, from *next on, until the reading is over
-// or the consumer fails.
-func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, yield func(jetstream.Msg, error) bool) (over bool, err error) {
+// or the consumer fails. It waits for its first message as long as its patience
+// is, which then grows.
+func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, patience *time.Duration, yield func(jetstream.Msg, error) bool) (over bool, err error) {
 	var consumer jetstream.Consumer
 	err = q.retry(ctx, "open reader", func(ctx context.Context) error {
 		var err error
@@ -88,7 +94,7 @@ func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, yield fun
 	for {
 		step, release := ctx, context.CancelFunc(func() {})
 		if !r.live {
-			step, release = context.WithTimeout(ctx, stall)
+			step, release = context.WithTimeout(ctx, *patience)
 		}
 		msg, err := iterator.Next(jetstream.NextContext(step))
 		release()
@@ -97,6 +103,7 @@ func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, yield fun
 			return false, context.Cause(ctx)
 		case errors.Is(err, context.DeadlineExceeded):
 			// Purged under us? A new consumer knows.
+			*patience = min(2**patience, stall)
 			return false, nil
 		case err != nil:
 			return false, err
@@ -105,7 +112,7 @@ func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, yield fun
 		if err != nil {
 			return false, err
 		}
-		*next = meta.Sequence.Stream + 1
+		*next, *patience = meta.Sequence.Stream+1, stall
 		if !yield(msg, nil) || (meta.NumPending == 0 && !r.live) {
 			return true, nil
 		}

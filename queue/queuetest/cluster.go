@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,21 @@ func StartCluster(t testing.TB, changes ...func(*queue.Config)) *Cluster {
 func (c *Cluster) Connect(t testing.TB) *queue.Queue {
 	t.Helper()
 	return connect(t, c.config)
+}
+
+// URL is where one of the servers takes clients.
+func (c *Cluster) URL(i int) string { return strings.Split(c.config.URL, ",")[i] }
+
+// Leader is the server that leads a stream.
+func (c *Cluster) Leader(t testing.TB, stream string) (leader int) {
+	t.Helper()
+	c.await(t, "a leader of "+stream, func() bool {
+		leader = slices.IndexFunc(c.servers, func(s *server.Server) bool {
+			return s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream)
+		})
+		return leader >= 0
+	})
+	return leader
 }
 
 // StartServer starts one of the servers, 0 to 2, again.
