@@ -23,7 +23,7 @@ race: ## the same under the race detector, for the rooms with goroutines
 	go test -race -timeout 25m ./queue/... ./storage/... ./dispatcher ./worker
 
 vet:
-	go vet ./... $(TESTDATA)
+	go vet -tags chaoscluster,powercut ./... $(TESTDATA)
 
 lint: ## the import ladder and the usual suspects
 	go run $(GOLANGCI) run --allow-parallel-runners ./...
@@ -46,6 +46,9 @@ CHAOS     = LOADFLEET_CHAOS_SEED=$(SEED) LOADFLEET_CHAOS_FAULTS=$(FAULTS) LOADFL
 
 chaos: ## break a fleet of processes at random, then prove that nothing is lost, twice, partial or stale
 	$(CHAOS) -run '^TestP1Chaos$$'
+
+chaos-cluster: ## the same on three NATS servers, whose leader is killed, stopped and cut off
+	$(CHAOS) -tags chaoscluster -run '^TestP1ChaosCluster$$'
 
 staged: ## load a staged extraction of 5 GB within the memory budgets (docs/staged.md); needs 20 GB of disk
 	LOADFLEET_STAGED_GB=5 TMPDIR=$${TMPDIR:-/var/tmp} go test -v -timeout 90m -run '^TestP9StagedExtraction$$' ./cmd/loadfleet

@@ -70,7 +70,7 @@ func TestP1Chaos(t *testing.T) {
 // examine it.
 func (w *chaosWorld) breakAndProve(plan chaosPlan, title string, more ...func(*breaker) bool) {
 	w.Helper()
-	w.Logf("seed %d: repeat with make chaos SEED=%[1]d", plan.seed)
+	w.Logf("seed %d", plan.seed)
 	began := time.Now()
 	watching, rest := context.WithCancel(w.Context())
 	defer rest()
@@ -87,6 +87,7 @@ func (w *chaosWorld) breakAndProve(plan chaosPlan, title string, more ...func(*b
 	enough()
 	w.proxy.Heal()
 	x.done.Wait()
+	w.Logf("broken for %s, the extractors ended after %s", broke.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	for _, t := range w.targets {
 		w.apply(t)
 	}
@@ -94,10 +95,12 @@ func (w *chaosWorld) breakAndProve(plan chaosPlan, title string, more ...func(*b
 	rest()
 	w.observe.Wait()
 	w.oracle.extractions = w.extractions
+	examined := time.Now()
 	violations, err := w.oracle.examine(w.Context())
 	if err != nil {
 		w.Errorf("the oracle could not establish: %v", err)
 	}
+	w.Logf("examined in %s", time.Since(examined).Round(time.Millisecond))
 	for len(w.violations) > 0 {
 		violations = append(violations, <-w.violations)
 	}
@@ -178,9 +181,6 @@ func (w *chaosWorld) settled(ctx context.Context) error {
 	return nil
 }
 
-// required are faults without which a run proves little.
-var required = []string{"kill -9 of dispatcher", "kill -9 of worker", "kill -9 of nats", "SIGSTOP of worker", "SIGSTOP of dispatcher"}
-
 // summary logs what was done and found, and writes it into the report.
 func (w *chaosWorld) summary(plan chaosPlan, title string, broke, all time.Duration, violations int) {
 	var b strings.Builder
@@ -222,7 +222,7 @@ func (w *chaosWorld) summary(plan chaosPlan, title string, broke, all time.Durat
 	if seen.loads == 0 || seen.objects == 0 {
 		w.Error(errors.New("nothing was loaded: this proves nothing"))
 	}
-	for _, kind := range required {
+	for _, kind := range w.required {
 		if w.counts.of[kind] == 0 {
 			w.Errorf("there was no %s: this proves little", kind)
 		}

@@ -162,7 +162,9 @@ func (b *breaker) run(ctx context.Context, enough func() bool) {
 		pause(ctx, b.between(50*time.Millisecond, 700*time.Millisecond))
 		b.mend(time.Now())
 		b.supervise()
-		acts.deal(b.random)(b)
+		if act := acts.deal(b.random); !act(b) { // nothing there to break just now
+			acts.left = append(acts.left, act)
+		}
 	}
 	for len(b.mends) > 0 {
 		b.mend(time.Now())
@@ -307,7 +309,7 @@ func (b *breaker) cutS3() bool {
 	var was bool
 	b.w.faults.set(func(f *s3Faults) { was, f.away = f.away, true })
 	if was {
-		return false
+		return true
 	}
 	b.w.counts.add("S3 away")
 	began := time.Now()
@@ -333,7 +335,7 @@ func (b *breaker) shutBucket() bool {
 	var was bool
 	b.w.faults.set(func(f *s3Faults) { was, f.shut = f.shut, true })
 	if was {
-		return false
+		return true
 	}
 	b.w.counts.add("destination denied")
 	b.after(b.between(time.Second, 8*time.Second), func() { b.w.faults.set(func(f *s3Faults) { f.shut = false }) })

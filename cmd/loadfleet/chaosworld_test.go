@@ -66,6 +66,7 @@ type chaosWorld struct {
 	schema     encoding.Schema
 	oracle     *oracle
 	violations chan string // found while it runs
+	required   []string    // faults without which a run proves little
 
 	died    []span // the lives of workers that were killed
 	away    []span // of the store
@@ -116,6 +117,7 @@ func newChaosWorld(t *testing.T, seed uint64, shape chaosShape) *chaosWorld {
 		fleet: newFleet(t, t.TempDir()), seed: seed, token: "chaos-nats-token-" + nats.NewInbox()[7:],
 		access: "CHAOSACCESSKEY000001", secret: "chaos/secret/key/" + nats.NewInbox()[7:], targets: chaosTargets(),
 		violations: make(chan string, 1000), direct: map[string]*storage.Store{},
+		required: []string{"kill -9 of dispatcher", "kill -9 of worker", "kill -9 of nats", "SIGSTOP of worker", "SIGSTOP of dispatcher"},
 	}
 	if err := w.schema.UnmarshalJSON([]byte(chaosSchema)); err != nil {
 		t.Fatal(err)

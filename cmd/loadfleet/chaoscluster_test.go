@@ -1,0 +1,256 @@
+//go:build chaoscluster
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// TestP1ChaosCluster is TestP1Chaos on three NATS servers, each stream on all of
+// them. Whoever leads a stream is killed, stopped, and cut off from the two
+// others while clients still reach it: what it acknowledged to them then must
+// not be lost, and what it could not must come again.
+// `make chaos-cluster` runs it: an election takes seconds, and a run minutes.
+func TestP1ChaosCluster(t *testing.T) {
+	plan := plannedChaos(t, chaosPlan{seed: 20240621, faults: 60, length: time.Minute})
+	var routes routing
+	w := newChaosWorld(t, plan.seed, chaosShape{dispatchers: 2, workers: 3, replicas: 3, nats: routes.servers})
+	w.required = append(w.required, "kill -9 of a stream's leader", "SIGSTOP of a stream's leader", "a stream's leader cut off")
+	w.breakAndProve(plan, "Three NATS servers", (*breaker).killLeader, (*breaker).freezeLeader, routes.cutLeader)
+}
+
+// routing is the network among the servers: a route for each pair, in each
+// direction. Servers do not tell each other of other ways.
+type routing struct{ routes []*route }
+
+func (r *routing) servers(w *chaosWorld) []natsServer {
+	const size = 3
+	ports := freePorts(w.T, 2*size)
+	var all []natsServer
+	for i := range size {
+		var ways []string
+		for j := range size {
+			if i != j {
+				way := newRoute(w.T, i, j, ports[size+j])
+				r.routes = append(r.routes, way)
+				ways = append(ways, fmt.Sprintf("%q", "nats-route://"+way.listener.Addr().String()))
+			}
+		}
+		name := fmt.Sprint("n", i)
+		cluster := fmt.Sprintf("cluster { name: chaos, listen: \"127.0.0.1:%d\", no_advertise: true, connect_retries: 1000000, routes: [%s] }",
+			ports[size+i], strings.Join(ways, ", "))
+		all = append(all, natsConfig(w.T, w.dir, filepath.Join(w.dir, name), name, w.token, ports[i], alwaysSync, cluster))
+	}
+	return all
+}
+
+// cut parts a server from the others: silently, as a network that drops
+// everything, or so that both sides see their connections reset.
+func (r *routing) cut(server int, silent bool) (heal func()) {
+	for _, way := range r.routes {
+		if way.from == server || way.to == server {
+			way.cut(silent)
+		}
+	}
+	return func() {
+		for _, way := range r.routes {
+			way.heal()
+		}
+	}
+}
+
+// route passes on the bytes of connections to one server's port for routes.
+type route struct {
+	from, to int
+	listener net.Listener
+	target   string
+
+	mu    sync.Mutex
+	open  chan struct{} // closed while bytes pass
+	reset bool          // connections are refused
+	conns map[net.Conn]bool
+}
+
+func newRoute(t *testing.T, from, to, port int) *route {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &route{from: from, to: to, listener: l, target: fmt.Sprintf("127.0.0.1:%d", port), open: make(chan struct{}), conns: map[net.Conn]bool{}}
+	close(r.open)
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			passing.Go(func() { r.pass(in) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		r.heal()
+		r.drop()
+		passing.Wait()
+	})
+	return r
+}
+
+func (r *route) pass(in net.Conn) {
+	defer func() { _ = in.Close() }()
+	out, err := net.Dial("tcp", r.target)
+	if err != nil {
+		return // that server is down
+	}
+	defer func() { _ = out.Close() }()
+	r.mu.Lock()
+	refused := r.reset
+	r.conns[in], r.conns[out] = true, true
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.conns, in)
+		delete(r.conns, out)
+	}()
+	if refused {
+		return
+	}
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+		both.Go(func() {
+			_, _ = io.Copy(gated{r, way[1]}, way[0])
+			_ = way[0].Close()
+			_ = way[1].Close()
+		})
+	}
+	both.Wait()
+}
+
+// gated writes when the route is open.
+type gated struct {
+	route *route
+	to    net.Conn
+}
+
+func (g gated) Write(b []byte) (int, error) {
+	g.route.mu.Lock()
+	open := g.route.open
+	g.route.mu.Unlock()
+	<-open
+	return g.to.Write(b)
+}
+
+func (r *route) cut(silent bool) {
+	r.mu.Lock()
+	r.open = make(chan struct{})
+	r.reset = !silent
+	r.mu.Unlock()
+	if !silent {
+		r.drop()
+	}
+}
+
+func (r *route) heal() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reset = false
+	select {
+	case <-r.open:
+	default:
+		close(r.open)
+	}
+}
+
+func (r *route) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.conns {
+		_ = c.Close()
+	}
+}
+
+// leader is the server that leads one of the streams, unless it is broken or
+// unknown.
+func (b *breaker) leader() (int, *slot) {
+	ctx, cancel := context.WithTimeout(b.w.Context(), time.Second)
+	defer cancel()
+	name, err := b.w.leader(ctx, []string{"COMMITS", "LOADS", "EVENTS", "ROWS"}[b.random.IntN(4)])
+	if err != nil {
+		return 0, nil
+	}
+	for i, s := range b.w.nats {
+		if s.name == "nats "+name && !s.broken {
+			return i, s
+		}
+	}
+	return 0, nil
+}
+
+func (w *chaosWorld) leader(ctx context.Context, stream string) (string, error) {
+	conn, err := nats.Connect(w.env["LOADFLEET_NATS_URL"], nats.Timeout(time.Second))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return "", err
+	}
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return "", err
+	}
+	if cluster := s.CachedInfo().Cluster; cluster != nil && cluster.Leader != "" {
+		return cluster.Leader, nil
+	}
+	return "", errors.New("nobody leads")
+}
+
+func (b *breaker) killLeader() bool {
+	_, s := b.leader()
+	if !b.kill(s, 100*time.Millisecond, 6*time.Second) {
+		return false
+	}
+	b.w.counts.add("kill -9 of a stream's leader")
+	return true
+}
+
+// freezeLeader has the others elect another before it wakes and finds out.
+func (b *breaker) freezeLeader() bool {
+	_, s := b.leader()
+	if !b.freeze(s, 3*time.Second, 12*time.Second) {
+		return false
+	}
+	b.w.counts.add("SIGSTOP of a stream's leader")
+	return true
+}
+
+func (r *routing) cutLeader(b *breaker) bool {
+	i, s := b.leader()
+	if s == nil {
+		return false
+	}
+	s.broken = true
+	heal := r.cut(i, b.random.IntN(2) == 0)
+	b.w.counts.add("a stream's leader cut off")
+	b.after(b.between(3*time.Second, 12*time.Second), func() {
+		heal()
+		s.broken = false
+	})
+	return true
+}
