@@ -50,6 +50,9 @@ chaos: ## break a fleet of processes at random, then prove that nothing is lost,
 chaos-cluster: ## the same on three NATS servers, whose leader is killed, stopped and cut off
 	$(CHAOS) -tags chaoscluster -run '^TestP1ChaosCluster$$'
 
+powercut: ## the same while the power of the broker's disk fails; as root, with loop devices
+	$(CHAOS) -tags powercut -run '^TestP1PowerCut'
+
 staged: ## load a staged extraction of 5 GB within the memory budgets (docs/staged.md); needs 20 GB of disk
 	LOADFLEET_STAGED_GB=5 TMPDIR=$${TMPDIR:-/var/tmp} go test -v -timeout 90m -run '^TestP9StagedExtraction$$' ./cmd/loadfleet
 
