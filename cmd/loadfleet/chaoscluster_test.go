@@ -223,21 +223,13 @@ func (w *chaosWorld) leader(ctx context.Context, stream string) (string, error) 
 
 func (b *breaker) killLeader() bool {
 	_, s := b.leader()
-	if !b.kill(s, 100*time.Millisecond, 6*time.Second) {
-		return false
-	}
-	b.w.counts.add("kill -9 of a stream's leader")
-	return true
+	return b.kill(s, "a stream's leader", 100*time.Millisecond, 6*time.Second)
 }
 
 // freezeLeader has the others elect another before it wakes and finds out.
 func (b *breaker) freezeLeader() bool {
 	_, s := b.leader()
-	if !b.freeze(s, 3*time.Second, 12*time.Second) {
-		return false
-	}
-	b.w.counts.add("SIGSTOP of a stream's leader")
-	return true
+	return s != nil && b.freeze(s, "a stream's leader", 3*time.Second, 12*time.Second)
 }
 
 func (r *routing) cutLeader(b *breaker) bool {

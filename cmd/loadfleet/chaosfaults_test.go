@@ -221,12 +221,13 @@ func roleOf(s *slot) string {
 	return word
 }
 
-// kill kills a slot's process and starts it again after a while.
-func (b *breaker) kill(s *slot, least, most time.Duration) bool {
+// kill kills a slot's process, counts it as what it was, and starts it again
+// after a while.
+func (b *breaker) kill(s *slot, what string, least, most time.Duration) bool {
 	if s == nil {
 		return false
 	}
-	b.w.counts.add("kill -9 of " + roleOf(s))
+	b.w.counts.add("kill -9 of " + what)
 	s.broken = true
 	if roleOf(s) == "worker" {
 		b.w.died = append(b.w.died, span{s.started, time.Now()})
@@ -238,11 +239,11 @@ func (b *breaker) kill(s *slot, least, most time.Duration) bool {
 }
 
 // freeze stops a slot's process in the middle of whatever it does, and wakes it.
-func (b *breaker) freeze(s *slot, least, most time.Duration) bool {
+func (b *breaker) freeze(s *slot, what string, least, most time.Duration) bool {
 	if s == nil || s.process.cmd.Process.Signal(syscall.SIGSTOP) != nil {
 		return false
 	}
-	b.w.counts.add("SIGSTOP of " + roleOf(s))
+	b.w.counts.add("SIGSTOP of " + what)
 	s.broken = true
 	b.after(b.between(least, most), func() {
 		_ = s.process.cmd.Process.Signal(syscall.SIGCONT)
@@ -265,7 +266,7 @@ func (b *breaker) killDispatcher() bool { return b.killActor("dispatcher") }
 func (b *breaker) killWorker() bool     { return b.killActor("worker") }
 
 func (b *breaker) killActor(role string) bool {
-	return b.kill(b.whole(of(role, b.w.actors)), 10*time.Millisecond, time.Second)
+	return b.kill(b.whole(of(role, b.w.actors)), role, 10*time.Millisecond, time.Second)
 }
 
 func (b *breaker) pauseDispatcher() bool { return b.pauseActor("dispatcher") }
@@ -273,7 +274,7 @@ func (b *breaker) pauseWorker() bool     { return b.pauseActor("worker") }
 
 // pauseActor has it wake when its lease is over: a zombie.
 func (b *breaker) pauseActor(role string) bool {
-	return b.freeze(b.whole(of(role, b.w.actors)), chaosLease+500*time.Millisecond, 2*chaosLease)
+	return b.freeze(b.whole(of(role, b.w.actors)), role, chaosLease+500*time.Millisecond, 2*chaosLease)
 }
 
 // stopActor asks it to end, as an update does.
@@ -298,11 +299,11 @@ func (b *breaker) stopActor() bool {
 }
 
 func (b *breaker) killNATS() bool {
-	return b.kill(b.whole(b.w.nats), 10*time.Millisecond, 1500*time.Millisecond)
+	return b.kill(b.whole(b.w.nats), "nats", 10*time.Millisecond, 1500*time.Millisecond)
 }
 
 func (b *breaker) pauseNATS() bool {
-	return b.freeze(b.whole(b.w.nats), 500*time.Millisecond, 2500*time.Millisecond)
+	return b.freeze(b.whole(b.w.nats), "nats", 500*time.Millisecond, 2500*time.Millisecond)
 }
 
 func (b *breaker) cutS3() bool {

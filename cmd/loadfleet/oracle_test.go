@@ -178,12 +178,13 @@ func (o *oracle) deadLetters(ctx context.Context) error {
 	for _, e := range o.extractions {
 		n := dead[e.id]
 		delete(dead, e.id)
-		switch {
-		case !e.poison && n > 0:
+		if !e.poison && n > 0 {
 			o.wrong("P1", "extraction %s is dead", e.id)
-		case e.poison && e.acknowledged() && n != 1:
+		}
+		if e.poison && e.acknowledged() && n != 1 {
 			o.wrong("P1", "extraction %s has a bad row and %d dead letters, want 1", e.id, n)
-		case !e.poison || n == 0:
+		}
+		if !e.poison || n == 0 {
 			continue
 		}
 		state, err := o.queue.State(ctx, chaosWorkspace, e.id)
