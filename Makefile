@@ -3,7 +3,7 @@
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline memory staged
+.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline bench-fairness memory staged
 
 # Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
 # what else to ask for: make bench BENCH='--shape 60000x30x20 --format csv'
@@ -64,6 +64,9 @@ bench-peers: setup ## the same beside DuckDB, Polars and bare puts, in minutes; 
 
 bench-peers-full: setup ## the jobs of a million rows, three times: about an hour
 	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --shape 1000000x90x50,1000000x30x10 --endpoint quiet,store --runs 3 --stages --peers --report docs/benchmarks.md $(BENCH)
+
+bench-fairness: ## how long healthy destinations' loads take beside one that refuses and one that is slow, against without (docs/benchmarks.md)
+	TMPDIR=$(BENCH_DATA) go test -run '^$$' -bench '^BenchmarkFairness$$' -benchtime 8x ./worker | grep -v INTERNAL
 
 bench-smoke: ## every benchmark of the encoders once, for whether it still runs
 	go test -run '^$$' -bench . -benchtime 1x ./encoding

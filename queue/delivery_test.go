@@ -3,10 +3,13 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
@@ -126,11 +129,7 @@ func TestP1NextThroughRestart(t *testing.T) {
 
 func TestNextEnds(t *testing.T) {
 	f := queuetest.Start(t)
-	room := make(chan struct{}, 1)
-	loads, err := f.Loads(t.Context(), queue.LoadsConfig{
-		Reserve:   func(context.Context) error { room <- struct{}{}; return nil },
-		Unreserve: func() { <-room },
-	})
+	loads, err := f.Loads(t.Context(), queue.LoadsConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +148,31 @@ func TestNextEnds(t *testing.T) {
 	if err := <-ended; !errors.Is(err, queue.ErrClosed) {
 		t.Errorf("next of closed loads: got %v, want ErrClosed", err)
 	}
-	if len(room) != 0 {
-		t.Error("room was not given back")
+}
+
+// TestFew: a caller that has room for several gets what there is, of one lane,
+// the most urgent first.
+func TestFew(t *testing.T) {
+	f := queuetest.Start(t)
+	dispatch(t, f.Queue, "old", 3, messages.Backfill)
+	dispatch(t, f.Queue, "new", 5, messages.Fresh)
+	loads := openLoads(t, f.Queue)
+	var got []string
+	for range 3 {
+		few, err := loads.Few(t.Context(), 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := fmt.Sprint(len(few))
+		for _, d := range few {
+			said += " " + string(d.Lane)
+			must(t, "done", d.Done(t.Context(), loadedOutcome(d)))
+		}
+		got = append(got, said)
+	}
+	want := []string{"4 fresh fresh fresh fresh", "1 fresh", "3 backfill backfill backfill"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("few (-want +got):\n%s", d)
 	}
 }
 

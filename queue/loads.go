@@ -14,31 +14,16 @@ import (
 // lane.
 type LoadsConfig struct {
 	Lanes []messages.Lane // most urgent first; all when empty
-
-	// Reserve is called before a load is pulled, and waits until the worker has
-	// room for one; its error becomes that of Next. Unreserve undoes it when
-	// Next then fails. Either may be nil.
-	Reserve   func(context.Context) error
-	Unreserve func()
 }
 
 // Loads hands out loads to workers. It is safe for concurrent use: each slot
 // of a worker calls Next when it is free.
-type Loads struct {
-	cfg    LoadsConfig
-	puller *puller
-}
+type Loads struct{ puller *puller }
 
 // Loads opens the lanes; they are there after Provision.
 func (q *Queue) Loads(ctx context.Context, cfg LoadsConfig) (*Loads, error) {
 	if len(cfg.Lanes) == 0 {
 		cfg.Lanes = messages.Lanes()
-	}
-	if cfg.Reserve == nil {
-		cfg.Reserve = func(context.Context) error { return nil }
-	}
-	if cfg.Unreserve == nil {
-		cfg.Unreserve = func() {}
 	}
 	var names []string
 	for _, lane := range cfg.Lanes {
@@ -48,28 +33,46 @@ func (q *Queue) Loads(ctx context.Context, cfg LoadsConfig) (*Loads, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open loads: %w", err)
 	}
-	return &Loads{cfg: cfg, puller: p}, nil
+	return &Loads{puller: p}, nil
 }
 
 // Next waits for a load of the most urgent lane that has any. When ctx ends it
 // returns its cause, after Close [ErrClosed]; any other trouble is waited out.
 func (l *Loads) Next(ctx context.Context) (*LoadDelivery, error) {
-	if err := l.cfg.Reserve(ctx); err != nil {
-		return nil, fmt.Errorf("reserve room for a load: %w", err)
-	}
-	d, err := l.next(ctx)
-	if err != nil {
-		l.cfg.Unreserve()
-	}
-	return d, err
-}
-
-func (l *Loads) next(ctx context.Context) (*LoadDelivery, error) {
-	found, err := l.puller.next(ctx)
+	few, err := l.Few(ctx, 1)
 	if err != nil {
 		return nil, err
 	}
-	d, err := l.puller.q.hold(ctx, found)
+	return few[0], nil
+}
+
+// Few is Next for a caller that has room for several loads at once: it waits for
+// one, and gives as many of the same lane as are there, at most most.
+func (l *Loads) Few(ctx context.Context, most int) ([]*LoadDelivery, error) {
+	found, err := l.puller.few(ctx, most)
+	if err != nil {
+		return nil, err
+	}
+	few := make([]*LoadDelivery, 0, len(found))
+	for i, one := range found {
+		load, err := l.puller.q.load(ctx, one)
+		if err != nil {
+			for _, other := range found[i:] {
+				l.puller.giveBack(other)
+			}
+			if len(few) == 0 {
+				return nil, err
+			}
+			break
+		}
+		few = append(few, load)
+	}
+	return few, nil
+}
+
+// load takes a pulled load into our hands.
+func (q *Queue) load(ctx context.Context, found pulled) (*LoadDelivery, error) {
+	d, err := q.hold(ctx, found)
 	if err != nil {
 		return nil, err
 	}

@@ -10,9 +10,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// puller takes messages one at a time from consumers in order of urgency, for
-// any number of callers. Nothing is prefetched: a message that waits in a
-// client ages as if it were worked on, and another worker could have had it.
+// puller takes messages from consumers in order of urgency, for any number of
+// callers. Nothing is prefetched beyond what a caller has room for at once: a
+// message that waits in a client ages as if it were worked on, and another worker
+// could have had it.
 //
 // One caller at a time looks: it sweeps the lanes, most urgent first, and only
 // when all are empty leaves a pull open on each ("watches" it). A watch outlives
@@ -59,34 +60,47 @@ func (p *puller) close() { p.end(ErrClosed) }
 
 // next waits for the most urgent message there is.
 func (p *puller) next(ctx context.Context) (pulled, error) {
+	found, err := p.few(ctx, 1)
+	if err != nil {
+		return pulled{}, err
+	}
+	return found[0], nil
+}
+
+// few waits for messages of the most urgent lane that has any: at least one and
+// at most as many as asked for.
+func (p *puller) few(ctx context.Context, most int) ([]pulled, error) {
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-ctx.Done():
-		return pulled{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case <-p.life.Done():
-		return pulled{}, ErrClosed
+		return nil, ErrClosed
 	}
 	for {
 		if ctx.Err() != nil {
-			return pulled{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		if p.life.Err() != nil {
-			return pulled{}, ErrClosed
+			return nil, ErrClosed
 		}
-		if found := p.sweep(); found.msg != nil {
+		if found := p.sweep(most); len(found) > 0 {
 			return found, nil
 		}
 		found, err := p.wait(ctx)
-		if err != nil || found.msg != nil {
-			return found, err
+		if err != nil {
+			return nil, err
+		}
+		if found.msg != nil {
+			return []pulled{found}, nil
 		}
 	}
 }
 
-// sweep asks each lane for a message that is there now. A watched lane is
+// sweep asks each lane for messages that are there now. A watched lane is
 // empty, or its watch would have ended.
-func (p *puller) sweep() pulled {
+func (p *puller) sweep(most int) (found []pulled) {
 	for i, lane := range p.lanes {
 		p.mu.Lock()
 		skip := p.watched[i]
@@ -95,15 +109,35 @@ func (p *puller) sweep() pulled {
 			continue
 		}
 		since := time.Now()
-		batch, err := lane.FetchNoWait(1)
+		batch, err := lane.FetchNoWait(most)
 		if err != nil {
 			continue // the watch that follows says so, after a pause
 		}
-		if msg, ok := <-batch.Messages(); ok {
-			return pulled{msg: msg, since: since}
+		if found = drained(batch, since); len(found) > 0 {
+			return found
 		}
 	}
-	return pulled{}
+	return nil
+}
+
+// drained is what a pull brought. What has come is not held back for long by
+// what a lost connection may have swallowed.
+func drained(batch jetstream.MessageBatch, since time.Time) (found []pulled) {
+	var limit <-chan time.Time
+	for {
+		select {
+		case msg, ok := <-batch.Messages():
+			if !ok {
+				return found
+			}
+			found = append(found, pulled{msg: msg, since: since})
+		case <-limit:
+			return found
+		}
+		if limit == nil {
+			limit = time.After(time.Second)
+		}
+	}
 }
 
 // wait watches every lane and returns when one watch ends.

@@ -62,4 +62,8 @@ func (b *budget) grow(ctx context.Context, n int64, patient bool) bool {
 	return b.bytes.TryAcquire(n)
 }
 
+// shrink gives back what a load has beyond its pull.
+func (b *budget) shrink(n int64) { b.bytes.Release(n) }
+
+// release gives back all that a load has.
 func (b *budget) release(n int64) { b.bytes.Release(pullReserve + n) }

@@ -28,28 +28,45 @@ func newIntake(w *Worker, s *shift) *intake {
 	return &intake{worker: w, shift: s, slots: make(chan struct{}, w.shares.total())}
 }
 
-// lanes takes loads from the lanes until pulling ends.
+// lanes takes loads from the lanes until pulling ends: as many at once as there
+// are free slots, so that a busy queue is asked the less often.
 func (in *intake) lanes(pulling context.Context, loads *queue.Loads) error {
 	for {
-		select {
-		case in.slots <- struct{}{}:
-		case <-pulling.Done():
+		if err := in.room(pulling); err != nil {
 			return nil
 		}
-		if err := in.worker.budget.pull(pulling); err != nil {
-			<-in.slots
-			return nil
-		}
-		d, err := loads.Next(pulling)
+		few, err := loads.Few(pulling, 1+cap(in.slots)-len(in.slots))
 		if err != nil {
-			in.back(0)
+			in.back()
 			if pulling.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("worker: next load: %w", err)
 		}
-		in.admit(d, patience)
+		for i, d := range few {
+			// Who waits for loads holds one slot only; parked ones may have
+			// taken the others meanwhile.
+			if i > 0 && in.room(pulling) != nil {
+				in.giveBack(d, 0)
+				continue
+			}
+			in.admit(d, patience)
+		}
 	}
+}
+
+// room waits for a slot and the memory of a pull.
+func (in *intake) room(pulling context.Context) error {
+	select {
+	case in.slots <- struct{}{}:
+	case <-pulling.Done():
+		return context.Cause(pulling)
+	}
+	if err := in.worker.budget.pull(pulling); err != nil {
+		<-in.slots
+		return err
+	}
+	return nil
 }
 
 // patience is how often a load that is too large for what is free is passed by
@@ -84,14 +101,7 @@ func (in *intake) parked(pulling context.Context, loads *queue.Loads) error {
 		if entered == probe {
 			w.breakers.undecided(d.Destination) // begun below, when there is a slot
 		}
-		select {
-		case in.slots <- struct{}{}:
-		case <-pulling.Done():
-			in.giveBack(d, 0)
-			return nil
-		}
-		if err := w.budget.pull(pulling); err != nil {
-			<-in.slots
+		if in.room(pulling) != nil {
 			in.giveBack(d, 0)
 			return nil
 		}
@@ -100,32 +110,39 @@ func (in *intake) parked(pulling context.Context, loads *queue.Loads) error {
 }
 
 // admit carries a load out beside others, or gives it back. Its slot and the
-// memory of its pull are taken.
+// memory of its pull are taken. The slot is for the work: a load whose object is
+// in place waits beside the others for the queue to know, with as much memory as
+// its message has. So many are settled at once, and the next one is begun.
 func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 	w, now := in.worker, time.Now()
 	ok, again := w.shares.enter(d.Destination, now)
 	if !ok {
-		in.back(0)
+		in.back()
 		in.giveBack(d, again)
 		return
 	}
 	need := w.budget.need(d.Load, len(d.Payload))
 	if !w.budget.grow(d.Context(), need, d.Attempt > patience) {
 		w.shares.left(d.Destination, now)
-		in.back(0)
+		in.back()
 		in.giveBack(d, spread(w.cfg.RetryDelay/4))
 		return
 	}
 	in.work.Go(func() {
-		defer in.back(need)
-		defer func() { w.shares.left(d.Destination, time.Now()) }()
-		w.handle(in.shift, d)
+		free := sync.OnceFunc(func() {
+			w.shares.left(d.Destination, time.Now())
+			w.budget.shrink(need)
+			<-in.slots
+		})
+		defer w.budget.release(0)
+		defer free()
+		w.handle(in.shift, d, free)
 	})
 }
 
-// back gives a slot and memory back.
-func (in *intake) back(need int64) {
-	in.worker.budget.release(need)
+// back gives a slot and the memory of a pull back.
+func (in *intake) back() {
+	in.worker.budget.release(0)
 	<-in.slots
 }
 

@@ -15,7 +15,8 @@ import (
 )
 
 // handle carries out one delivery and settles it, logging one line at its end.
-func (w *Worker) handle(s *shift, d *queue.LoadDelivery) {
+// free is called when its slot is needed no more.
+func (w *Worker) handle(s *shift, d *queue.LoadDelivery, free func()) {
 	started := time.Now().UTC()
 	work, end := s.on(d)
 	defer end()
@@ -36,6 +37,7 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery) {
 	}
 	if err == nil {
 		w.breakers.answered(d.Destination)
+		free()
 		w.finish(s.say, d, past, made, started)
 		return
 	}

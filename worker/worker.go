@@ -28,7 +28,7 @@ import (
 // Config is a worker's settings; its zero value is usable.
 type Config struct {
 	Name        string        // in logs, outcomes and dead letters; default: the host's name and process id
-	Slots       int           // loads in work at a time; default: four a core, since a load mostly waits for S3
+	Slots       int           // loads in work at a time; default: eight a core, since a load mostly waits for S3
 	MemoryBytes int64         // what the process may have resident; default 256 MiB
 	SpoolBytes  int64         // a file larger than this is spooled to disk; default 8 MiB
 	ScratchDir  string        // default: the system's
@@ -50,7 +50,7 @@ func (c Config) withDefaults() Config {
 		c.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	if c.Slots <= 0 {
-		c.Slots = 4 * runtime.GOMAXPROCS(0)
+		c.Slots = 8 * runtime.GOMAXPROCS(0)
 	}
 	if c.MemoryBytes <= 0 {
 		c.MemoryBytes = 256 << 20
