@@ -19,6 +19,7 @@ import (
 
 // chaosPlan is how long a test breaks things: until both are reached.
 type chaosPlan struct {
+	target string // of make
 	seed   uint64
 	faults int
 	length time.Duration
@@ -61,7 +62,7 @@ func oneNATS(w *chaosWorld) []natsServer {
 // acknowledged must end in its objects, once, whole, the newest generation, and
 // be accounted for. `make chaos` runs it for longer.
 func TestP1Chaos(t *testing.T) {
-	plan := plannedChaos(t, chaosPlan{seed: 20240620, faults: 60, length: 8 * time.Second})
+	plan := plannedChaos(t, chaosPlan{target: "chaos", seed: 20240620, faults: 60, length: 8 * time.Second})
 	w := newChaosWorld(t, plan.seed, chaosShape{dispatchers: 2, workers: 3, replicas: 1, nats: oneNATS})
 	w.breakAndProve(plan, "One NATS server")
 }
@@ -184,7 +185,8 @@ func (w *chaosWorld) settled(ctx context.Context) error {
 // summary logs what was done and found, and writes it into the report.
 func (w *chaosWorld) summary(plan chaosPlan, title string, broke, all time.Duration, violations int) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Seed %d. Faults were injected for %s; with settling and proof it took %s.\n\n", plan.seed, broke.Round(time.Second), all.Round(time.Second))
+	fmt.Fprintf(&b, "`make %s SEED=%d FAULTS=%d DURATION=%s`: faults were injected for %s; with settling and proof it took %s.\n\n",
+		plan.target, plan.seed, plan.faults, plan.length, broke.Round(time.Second), all.Round(time.Second))
 	poisoned, abandoned, kills, failed := 0, 0, 0, 0
 	for _, e := range w.extractions {
 		switch {

@@ -24,7 +24,7 @@ import (
 // not be lost, and what it could not must come again.
 // `make chaos-cluster` runs it: an election takes seconds, and a run minutes.
 func TestP1ChaosCluster(t *testing.T) {
-	plan := plannedChaos(t, chaosPlan{seed: 20240621, faults: 60, length: time.Minute})
+	plan := plannedChaos(t, chaosPlan{target: "chaos-cluster", seed: 20240621, faults: 60, length: time.Minute})
 	var routes routing
 	w := newChaosWorld(t, plan.seed, chaosShape{dispatchers: 2, workers: 3, replicas: 3, nats: routes.servers})
 	w.required = append(w.required, "kill -9 of a stream's leader", "SIGSTOP of a stream's leader", "a stream's leader cut off")

@@ -21,7 +21,7 @@ import (
 // fails, again and again, at random moments. It needs root, and a kernel with
 // loop devices and ext4: `make powercut`.
 func TestP1PowerCut(t *testing.T) {
-	plan := plannedChaos(t, chaosPlan{seed: 20240622, faults: 100, length: time.Minute})
+	plan := plannedChaos(t, chaosPlan{target: "powercut", seed: 20240622, faults: 100, length: time.Minute})
 	var d *disk
 	w := newChaosWorld(t, plan.seed, chaosShape{dispatchers: 2, workers: 3, replicas: 1, nats: func(w *chaosWorld) []natsServer {
 		d = newDisk(w.T, w.dir)

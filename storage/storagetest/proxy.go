@@ -3,6 +3,7 @@ package storagetest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -105,6 +106,7 @@ type Proxy struct {
 	arrival  chan struct{} // closed and replaced at every request
 	clock    func() time.Time
 	judge    Judge
+	greet    func()
 	working  int           // requests under way
 	idle     chan struct{} // closed and replaced when none is
 }
@@ -130,6 +132,15 @@ func NewProxy(t *testing.T, endpoint string, secure bool) *Proxy {
 	p := &Proxy{upstream: upstream, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, closing: make(chan struct{}), arrival: make(chan struct{}), held: make(chan struct{}, 64), idle: make(chan struct{})}
 	p.server = httptest.NewUnstartedServer(p)
 	if secure {
+		p.server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			p.mu.Lock()
+			greet := p.greet
+			p.mu.Unlock()
+			if greet != nil {
+				greet()
+			}
+			return nil, nil
+		}}
 		p.server.StartTLS()
 	} else {
 		p.server.Start()
@@ -145,6 +156,17 @@ func NewProxy(t *testing.T, endpoint string, secure bool) *Proxy {
 
 // Endpoint is the address of the proxy.
 func (p *Proxy) Endpoint() string { return p.server.URL }
+
+// Certificate is what a proxy that speaks TLS shows; nil otherwise.
+func (p *Proxy) Certificate() *x509.Certificate { return p.server.Certificate() }
+
+// OnHandshake has each connection over TLS wait for greet: a client that has
+// signed its first request and cannot send it yet.
+func (p *Proxy) OnHandshake(greet func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.greet = greet
+}
 
 // RootCAs trusts the proxy's certificate; nil when it speaks plain HTTP.
 func (p *Proxy) RootCAs() *x509.CertPool {
