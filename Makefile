@@ -26,7 +26,7 @@ vet:
 	go vet -tags chaoscluster,powercut ./... $(TESTDATA)
 
 lint: ## the import ladder and the usual suspects
-	go run $(GOLANGCI) run --allow-parallel-runners ./...
+	go run $(GOLANGCI) run --build-tags chaoscluster,powercut --allow-parallel-runners ./...
 
 fuzz: ## every fuzz target for a minute
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
