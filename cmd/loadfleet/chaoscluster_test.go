@@ -104,6 +104,9 @@ func newRoute(t *testing.T, from, to, port int) *route {
 	t.Cleanup(func() {
 		_ = l.Close()
 		r.heal()
+		r.mu.Lock()
+		r.reset = true // for a connection that came just now
+		r.mu.Unlock()
 		r.drop()
 		passing.Wait()
 	})
@@ -157,8 +160,12 @@ func (g gated) Write(b []byte) (int, error) {
 
 func (r *route) cut(silent bool) {
 	r.mu.Lock()
-	r.open = make(chan struct{})
-	r.reset = !silent
+	select {
+	case <-r.open:
+		r.open = make(chan struct{})
+	default: // cut already
+	}
+	r.reset = r.reset || !silent
 	r.mu.Unlock()
 	if !silent {
 		r.drop()
