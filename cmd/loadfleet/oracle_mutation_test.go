@@ -67,7 +67,8 @@ func newCalmWorld(t *testing.T) *calmWorld {
 		for _, e := range []*chaosExtraction{
 			{id: "old-" + target.id, generation: 1, content: 1, days: []int{0, 1, 2, 3, 4}},
 			{id: "new-" + target.id, generation: 2, content: 2, days: []int{1, 2, 3}},
-			{id: "bad-" + target.id, generation: 3, content: 3, days: []int{2}, poison: true},
+			{id: "again-" + target.id, generation: 3, content: 2, days: []int{1}}, // equal to what is there
+			{id: "bad-" + target.id, generation: 4, content: 3, days: []int{2}, poison: true},
 		} {
 			e.target, e.table = target, "ads"
 			w.e[e.id] = e
@@ -234,7 +235,7 @@ func signature(violation string) string {
 	}
 	for _, about := range []string{"lacks", "once too often", "nobody's object", "is missing", "cannot be read", "does not make it", "said to be completed",
 		"its commit was acknowledged, and is gone", "left unfinished", "outcomes of", "dead letters, want", "is dead", "; want", "no metadata", "has bytes of",
-		"nothing newer was committed", "no object of its rows", "the outcome of", "was planned", "are committed", "nobody committed", "want it", "ended"} {
+		"nothing newer was committed", "no object of its rows", "the outcome of", "was planned", "are committed", "nobody committed", "want it", "ended", "same rows"} {
 		if strings.Contains(text, about) {
 			return promise + " " + about
 		}
@@ -408,6 +409,9 @@ func TestOracleCanFail(t *testing.T) {
 				}
 				return b
 			})
+		}},
+		{"another file of the same rows", []string{"P5 same rows", "verify content", "verify metadata", "verify record"}, func() func() {
+			return w.event(w.outcomeOf("again-csv", w.key("again-csv", 1)), func(e *messages.Event) { e.Outcome.SHA256 = strings.Repeat("0", 64) })
 		}},
 		{"a record of an object removed", []string{"verify record"}, func() func() {
 			return w.replace("EVENTS", messages.ObjectSubject("csv", provingBucket, at), nil)

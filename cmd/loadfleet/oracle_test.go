@@ -77,7 +77,8 @@ type oracle struct {
 	orphan      func(storage.Upload) bool // tells an upload that nobody was left to abort
 
 	violations []string
-	seen       struct{ loads, rows, objects, dead int }
+	files      map[string]string // the SHA-256 of the file that rows made under a key
+	seen       struct{ loads, rows, objects, dead, again int }
 }
 
 func (o *oracle) wrong(promise, format string, args ...any) {
@@ -87,7 +88,7 @@ func (o *oracle) wrong(promise, format string, args ...any) {
 // examine lists everything that is not as promised. An error means that it
 // could not be established.
 func (o *oracle) examine(ctx context.Context) ([]string, error) {
-	o.violations = nil
+	o.violations, o.files = nil, map[string]string{}
 	effective, err := o.effective(ctx)
 	if err != nil {
 		return nil, err
@@ -242,6 +243,9 @@ func (o *oracle) account(ctx context.Context, e *chaosExtraction, winners map[st
 		case out.Result != messages.Superseded && out.Result != messages.Loaded && out.Result != messages.Unchanged:
 			o.wrong("P1", "extraction %s: %s ended %s", e.id, out.Key, out.Result)
 		}
+		if planned && out.SHA256 != "" {
+			o.sameBytes(e, out.Key, rows, out.SHA256)
+		}
 	}
 	for key := range want {
 		if ended[key] != 1 {
@@ -249,6 +253,19 @@ func (o *oracle) account(ctx context.Context, e *chaosExtraction, winners map[st
 		}
 	}
 	return nil
+}
+
+// sameBytes compares the file that rows made with the one that the same rows made
+// under the same key before, in another extraction, by another worker.
+func (o *oracle) sameBytes(e *chaosExtraction, key string, rows []chaosRow, sum string) {
+	name := fmt.Sprintf("%s %s %x", e.target.id, key, sha256.Sum256(ndjson(rows)))
+	before, again := o.files[name]
+	if o.files[name] = sum; again && before != sum {
+		o.wrong("P5", "extraction %s: %s has the SHA-256 %s, and the same rows made a file of %s", e.id, key, sum, before)
+	}
+	if again {
+		o.seen.again++
+	}
 }
 
 // bucket compares everything in a destination's bucket with what must be there.
