@@ -103,6 +103,13 @@ func (c *faultCounts) total() int {
 	return n
 }
 
+// has tells whether each of some kinds was counted.
+func (c *faultCounts) has(kinds []string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !slices.ContainsFunc(kinds, func(kind string) bool { return c.of[kind] == 0 })
+}
+
 // chaosShape is how large a world is.
 type chaosShape struct {
 	dispatchers, workers int
