@@ -19,12 +19,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 )
 
 // Config is a dispatcher's settings; its zero value is usable.
 type Config struct {
-	Name         string        // in logs and dead letters; default: the host's name and process id
+	Name         string        // in logs and dead letters, and for `loadfleet fleet`; default: the host's name and process id
+	Program      string        // the program's version, for operators
 	Concurrency  int           // extractions read at a time; default 1
 	MemoryBytes  int64         // the budget of the process, its code included; default 256 MiB
 	Readers      int           // batches of one extraction decoded at a time; default: the cores, at most 4
@@ -105,6 +107,8 @@ type Dispatcher struct {
 	queue *queue.Queue
 	cfg   Config
 	log   *zap.Logger
+	self  messages.Presence // what never changes of it
+	done  done
 
 	mu    sync.Mutex
 	tries map[string]int // by the commit's subject: tries of it that failed here
@@ -113,7 +117,8 @@ type Dispatcher struct {
 // New makes a dispatcher on a provisioned queue. It needs no seal key: what it
 // reads of a stored destination stands there in plain.
 func New(q *queue.Queue, cfg Config, log *zap.Logger) *Dispatcher {
-	return &Dispatcher{queue: q, cfg: cfg.withDefaults(), log: log, tries: map[string]int{}}
+	cfg = cfg.withDefaults()
+	return &Dispatcher{queue: q, cfg: cfg, log: log, self: self(cfg), tries: map[string]int{}}
 }
 
 // Run dispatches until ctx is done. What is in work then has the grace to end;
@@ -133,6 +138,14 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		time.AfterFunc(d.cfg.Grace, func() { cancel(ErrStopped) })
 	})
 	defer stopping()
+	// Told until the last extraction has ended.
+	beside, end := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer end()
+	draining := make(chan struct{}, 1)
+	defer context.AfterFunc(ctx, func() { draining <- struct{}{} })()
+	background.Go(func() { d.queue.Announce(beside, draining, func() *messages.Presence { return d.presence(ctx) }) })
 	var wg sync.WaitGroup
 	errs := make([]error, d.cfg.Concurrency)
 	for i := range d.cfg.Concurrency {
@@ -153,7 +166,9 @@ func (d *Dispatcher) take(ctx, hard context.Context, commits *queue.Commits) err
 		}
 		work, cancel := context.WithCancelCause(delivery.Context())
 		stop := context.AfterFunc(hard, func() { cancel(context.Cause(hard)) })
+		d.done.inFlight.Add(1)
 		d.handle(work, delivery)
+		d.done.inFlight.Add(-1)
 		stop()
 		cancel(nil)
 	}

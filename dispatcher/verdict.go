@@ -164,6 +164,7 @@ func (d *Dispatcher) handle(ctx context.Context, delivery *queue.CommitDelivery)
 		d.log.Warn("extraction", append(fields, zap.Error(err))...)
 		return
 	}
+	d.done.add(counts)
 	d.log.Info("extraction", fields...)
 }
 

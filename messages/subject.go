@@ -21,6 +21,8 @@ const (
 	auditRoot      = "audit"
 	tallyRoot      = "tally"
 	leaseRoot      = "lease"
+	presenceRoot   = "presence"
+	controlRoot    = "control"
 )
 
 // Token escapes a name to one token of a subject: bytes other than letters,
@@ -164,4 +166,38 @@ func TableSchemaSubject(destination, workspace, table string) string {
 // PlanSubject is where the plan of an extraction's dispatch is pinned.
 func PlanSubject(workspace, extraction string) string {
 	return strings.Join([]string{dispatchedRoot, Token(workspace), Token(extraction), "plan"}, ".")
+}
+
+// PresenceSubject is where a process says that it is there. What is published
+// on it is not stored.
+func PresenceSubject(role Role, name string) string {
+	return presenceRoot + "." + string(role) + "." + Token(name)
+}
+
+// PresenceSubjects is the filter for the processes of every role.
+func PresenceSubjects() string { return presenceRoot + ".*.*" }
+
+// ControlSubject is the one place of what operators want of the processes of a
+// name.
+func ControlSubject(role Role, name string) string {
+	return controlRoot + "." + string(role) + "." + Token(name)
+}
+
+// ControlSubjects is the filter for all of it.
+func ControlSubjects() string { return controlRoot + ".*.*" }
+
+// ControlAuditSubject is the one place of the record of an operator's decision
+// about processes.
+func ControlAuditSubject(c *Control) string {
+	return strings.Join([]string{auditRoot, "fleet", Token(c.Name), Token(c.Operation)}, ".")
+}
+
+// ControlAuditSubjects is the filter for the decisions about the processes of a
+// name; the empty name stands for all.
+func ControlAuditSubjects(name string) string {
+	n := "*"
+	if name != "" {
+		n = Token(name)
+	}
+	return strings.Join([]string{auditRoot, "fleet", n, "*"}, ".")
 }

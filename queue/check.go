@@ -29,8 +29,8 @@ func (c Config) provisioned() []string {
 			names = append(names, stream+"/"+consumer.Durable)
 		}
 	}
-	// EVENTS was made by older versions, and took events only.
-	names = append(names, streamEvents+".tallies")
+	// EVENTS was made by older versions, and took less.
+	names = append(names, streamEvents+".tallies", streamEvents+".control")
 	slices.Sort(names)
 	return names
 }

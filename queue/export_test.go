@@ -4,8 +4,10 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/messages"
 )
@@ -83,4 +85,23 @@ func LastSequence(ctx context.Context, t interface{ Fatal(...any) }, q *Queue) u
 		t.Fatal(err)
 	}
 	return s.CachedInfo().State.LastSeq
+}
+
+// NewPresences listens to nobody: Hear says what there is to hear.
+func NewPresences() *Presences {
+	return &Presences{q: &Queue{log: zap.NewNop()}, of: map[process]heard{}, more: make(chan struct{})}
+}
+
+// Hear lets p hear a process on its own subject.
+func Hear(p *Presences, said *messages.Presence) {
+	HearOn(p, messages.PresenceSubject(said.Role, said.Name), said)
+}
+
+// HearOn lets p hear it on any subject.
+func HearOn(p *Presences, subject string, said *messages.Presence) {
+	body, err := messages.EncodePresence(said)
+	if err != nil {
+		panic(err)
+	}
+	p.hear(subject, body, time.Now())
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func TestP11LeastPrivilege(t *testing.T) {
 	w.deadCommit(t)
 	w.deadLoads(t)
 	w.follow(t)
+	w.presence(t)
 	for _, q := range []*queue.Queue{w.operator, w.console} {
 		w.look(t, q)
 	}
@@ -309,6 +311,33 @@ func (w *secureWalk) follow(t *testing.T) {
 	}
 }
 
+// presence lets the processes be seen, and a worker be told what to do.
+func (w *secureWalk) presence(t *testing.T) {
+	ctx, end := context.WithCancel(within(t, 15*time.Second))
+	var processes sync.WaitGroup
+	defer processes.Wait()
+	defer end()
+	for role, q := range map[messages.Role]*queue.Queue{messages.RoleDispatcher: w.dispatcher, messages.RoleWorker: w.worker} {
+		said := presence("p.1", "a")
+		said.Role = role
+		processes.Go(func() { q.Announce(ctx, nil, func() *messages.Presence { p := *said; return &p }) })
+	}
+	obeyed := make(chan *messages.Control, 10)
+	processes.Go(func() {
+		w.worker.Obey(ctx, messages.RoleWorker, "p.1", func(c *messages.Control) { obeyed <- c })
+	})
+	for _, q := range []*queue.Queue{w.operator, w.console} {
+		fleet, err := q.Presences(ctx)
+		must(t, "presences", err)
+		_, err = fleet.Await(ctx, func(all []messages.Presence) bool { return len(all) == 2 })
+		must(t, "who is there", err)
+		fleet.Close()
+	}
+	c, err := w.operator.Instruct(ctx, messages.RoleWorker, "p.1", messages.InstructPause, nil, "me")
+	must(t, "pause", err)
+	told(ctx, t, obeyed, c)
+}
+
 // look does what changes nothing, as an operator and the console do.
 func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	ctx := within(t, 15*time.Second)
@@ -335,6 +364,12 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 		must(t, "audit", err)
 		_, err := q.Fate(ctx, &a)
 		must(t, "fate", err)
+	}
+	if n := drain(t, "controls", q.Controls(ctx)); n != 1 {
+		t.Errorf("controls: got %d, want 1", n)
+	}
+	if n := drain(t, "audit of the fleet", q.ControlAudit(ctx, "p.1")); n != 1 {
+		t.Errorf("audit of the fleet: got %d, want 1", n)
 	}
 	letters := list(t, q, queue.DeadLetterFilter{})
 	if len(letters) != 1 {

@@ -32,7 +32,7 @@ const consumerDispatcher = "dispatcher"
 func laneConsumer(lane messages.Lane) string { return "loads-" + string(lane) }
 
 // KeepEvents is how long the queue knows how a load ended, and KeepObjects how
-// long it knows an object, and who replayed or discarded what.
+// long it knows an object, who replayed or discarded what, and who paused whom.
 const (
 	KeepEvents  = 30 * 24 * time.Hour
 	KeepObjects = 400 * 24 * time.Hour
@@ -132,7 +132,7 @@ func (c Config) streamConfigs() []jetstream.StreamConfig {
 		// objects; events and tallies bring a shorter TTL.
 		Name:               streamEvents,
 		Description:        "the last word on every extraction, load and object",
-		Subjects:           []string{"event.>", "tally.*.*.*", "object.*.*", "lease.*.*", "audit.>"},
+		Subjects:           []string{"event.>", "tally.*.*.*", "object.*.*", "lease.*.*", "audit.>", "control.*.*"},
 		Retention:          jetstream.LimitsPolicy,
 		MaxMsgsPerSubject:  1,
 		Discard:            jetstream.DiscardOld,

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -14,6 +15,7 @@ import (
 // rows are read.
 type budget struct {
 	bytes *semaphore.Weighted
+	used  atomic.Int64
 	all   int64
 	spool int64
 }
@@ -51,19 +53,32 @@ func (b *budget) need(l *messages.Load, payload int) int64 {
 }
 
 // pull reserves what a pull needs.
-func (b *budget) pull(ctx context.Context) error { return b.bytes.Acquire(ctx, pullReserve) }
+func (b *budget) pull(ctx context.Context) error {
+	err := b.bytes.Acquire(ctx, pullReserve)
+	if err == nil {
+		b.used.Add(pullReserve)
+	}
+	return err
+}
 
 // grow reserves the rest for a load. Without patience it may fail at once:
 // smaller loads are to go on meanwhile.
 func (b *budget) grow(ctx context.Context, n int64, patient bool) bool {
-	if patient {
-		return b.bytes.Acquire(ctx, n) == nil
+	ok := b.bytes.TryAcquire(n)
+	if !ok && patient {
+		ok = b.bytes.Acquire(ctx, n) == nil
 	}
-	return b.bytes.TryAcquire(n)
+	if ok {
+		b.used.Add(n)
+	}
+	return ok
 }
 
 // shrink gives back what a load has beyond its pull.
-func (b *budget) shrink(n int64) { b.bytes.Release(n) }
+func (b *budget) shrink(n int64) {
+	b.used.Add(-n)
+	b.bytes.Release(n)
+}
 
 // release gives back all that a load has.
-func (b *budget) release(n int64) { b.bytes.Release(pullReserve + n) }
+func (b *budget) release(n int64) { b.shrink(pullReserve + n) }

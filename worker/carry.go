@@ -18,11 +18,12 @@ import (
 
 // carried is what was made of a load, as far as it came.
 type carried struct {
-	result      messages.Result
-	bytes       int64
-	sha256      string        // of the file
-	etag        string        // of the object; empty when it is not this load's
-	encode, put time.Duration // how long it took
+	result messages.Result
+	bytes  int64
+	sha256 string // of the file
+	etag   string // of the object; empty when it is not this load's
+	// How long it took: to read the rows, to write them as a file, to put it.
+	decode, encode, put time.Duration
 }
 
 // carry makes the load's object: rows to file, file to bucket.
@@ -47,8 +48,8 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	file := w.spools.take()
 	defer func() { err = errors.Join(err, w.spools.giveBack(file)) }()
 	began := time.Now()
-	err = w.encode(ctx, d, file)
-	made.encode = time.Since(began)
+	made.decode, err = w.encode(ctx, d, file)
+	made.encode = time.Since(began) - made.decode
 	if err != nil {
 		return made, fmt.Errorf("encode: %w", err)
 	}
@@ -118,45 +119,49 @@ func (w *Worker) place(ctx context.Context, d *queue.LoadDelivery, store *openSt
 	return p, nil
 }
 
-// encode writes the load's rows as the file that its plan says. What goes
-// wrong with the rows or the plan does so every time.
-func (w *Worker) encode(ctx context.Context, d *queue.LoadDelivery, file *spool) error {
+// encode writes the load's rows as the file that its plan says; decode is how
+// much of the time went into reading them. What goes wrong with the rows or the
+// plan does so every time.
+func (w *Worker) encode(ctx context.Context, d *queue.LoadDelivery, file *spool) (decode time.Duration, err error) {
 	l := d.Load
 	if l.Sidecar != "" {
-		return writeSidecar(d, file)
+		return 0, writeSidecar(d, file)
 	}
 	if l.Manifest != nil {
-		return writeManifest(ctx, w.queue, l, file)
+		return 0, writeManifest(ctx, w.queue, l, file)
 	}
 	var out encoding.Writer
 	var rows int64
+	reading := time.Now()
 	for part, err := range w.rows(ctx, d) {
+		decode += time.Since(reading)
 		if err != nil {
-			return err
+			return decode, err
 		}
 		if err := checkPartition(l, part); err != nil {
-			return err
+			return decode, err
 		}
 		if part, err = part.Without(l.File.Without); err != nil {
-			return undecodable("%w", err)
+			return decode, undecodable("%w", err)
 		}
 		if out == nil {
 			if out, err = encoding.NewWriter(file, part.Schema(), fileOptions(l)); err != nil {
-				return unwritable(err, "a newer dispatcher may have planned it: update the workers, then replay")
+				return decode, unwritable(err, "a newer dispatcher may have planned it: update the workers, then replay")
 			}
 		}
 		if err := out.Write(part); err != nil {
-			return unwritable(err, "")
+			return decode, unwritable(err, "")
 		}
 		rows += int64(part.Len())
+		reading = time.Now()
 	}
 	if out == nil {
-		return undecodable("the load carries no rows, not even a schema")
+		return decode, undecodable("the load carries no rows, not even a schema")
 	}
 	if rows != l.Rows {
-		return undecodable("the load carries %d rows and says %d", rows, l.Rows)
+		return decode, undecodable("the load carries %d rows and says %d", rows, l.Rows)
 	}
-	return unwritable(out.Close(), "")
+	return decode, unwritable(out.Close(), "")
 }
 
 func fileOptions(l *messages.Load) encoding.FileOptions {

@@ -28,25 +28,30 @@ func newIntake(w *Worker, s *shift) *intake {
 	return &intake{worker: w, shift: s, slots: make(chan struct{}, w.shares.total())}
 }
 
-// lanes takes loads from the lanes until pulling ends: as many at once as there
-// are free slots, so that a busy queue is asked the less often.
+// lanes takes loads from the lanes, while the gate is open, until pulling ends:
+// as many at once as there are free slots, so that a busy queue is asked the less
+// often.
 func (in *intake) lanes(pulling context.Context, loads *queue.Loads) error {
 	for {
-		if err := in.room(pulling); err != nil {
+		open, err := in.worker.gate.pass(pulling)
+		if err != nil {
 			return nil
 		}
-		few, err := loads.Few(pulling, 1+cap(in.slots)-len(in.slots))
+		if in.room(open) != nil {
+			continue
+		}
+		few, err := loads.Few(open, 1+cap(in.slots)-len(in.slots))
 		if err != nil {
 			in.back()
-			if pulling.Err() != nil {
-				return nil
+			if open.Err() != nil {
+				continue
 			}
 			return fmt.Errorf("worker: next load: %w", err)
 		}
 		for i, d := range few {
 			// Who waits for loads holds one slot only; parked ones may have
 			// taken the others meanwhile.
-			if i > 0 && in.room(pulling) != nil {
+			if i > 0 && in.room(open) != nil {
 				in.giveBack(d, 0)
 				continue
 			}
@@ -56,13 +61,13 @@ func (in *intake) lanes(pulling context.Context, loads *queue.Loads) error {
 }
 
 // room waits for a slot and the memory of a pull.
-func (in *intake) room(pulling context.Context) error {
+func (in *intake) room(open context.Context) error {
 	select {
 	case in.slots <- struct{}{}:
-	case <-pulling.Done():
-		return context.Cause(pulling)
+	case <-open.Done():
+		return context.Cause(open)
 	}
-	if err := in.worker.budget.pull(pulling); err != nil {
+	if err := in.worker.budget.pull(open); err != nil {
 		<-in.slots
 		return err
 	}
@@ -77,10 +82,14 @@ const patience = 4
 // once: their destinations refuse them still.
 func (in *intake) parked(pulling context.Context, loads *queue.Loads) error {
 	for {
-		d, err := loads.Next(pulling)
+		open, err := in.worker.gate.pass(pulling)
 		if err != nil {
-			if pulling.Err() != nil {
-				return nil
+			return nil
+		}
+		d, err := loads.Next(open)
+		if err != nil {
+			if open.Err() != nil {
+				continue
 			}
 			return fmt.Errorf("worker: next parked load: %w", err)
 		}
@@ -101,9 +110,9 @@ func (in *intake) parked(pulling context.Context, loads *queue.Loads) error {
 		if entered == probe {
 			w.breakers.undecided(d.Destination) // begun below, when there is a slot
 		}
-		if in.room(pulling) != nil {
+		if in.room(open) != nil {
 			in.giveBack(d, 0)
-			return nil
+			continue
 		}
 		in.admit(d, patience)
 	}
@@ -134,6 +143,8 @@ func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 			w.budget.shrink(need)
 			<-in.slots
 		})
+		w.done.inFlight.Add(1)
+		defer w.done.inFlight.Add(-1)
 		defer w.budget.release(0)
 		defer free()
 		w.handle(in.shift, d, free)

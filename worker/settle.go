@@ -60,7 +60,7 @@ func (w *Worker) fields(d *queue.LoadDelivery, past queue.Past, made carried) []
 	return []zap.Field{
 		zap.String("id", d.ID), zap.String("destination", d.Destination), zap.String("extraction", d.Extraction),
 		zap.Int("attempt", len(past.Attempts)+1), zap.Int64("rows", rows), zap.Int64("bytes", made.bytes),
-		zap.Float64("encode_ms", made.encode.Seconds()*1e3), zap.Float64("put_ms", made.put.Seconds()*1e3),
+		zap.Float64("decode_ms", made.decode.Seconds()*1e3), zap.Float64("encode_ms", made.encode.Seconds()*1e3), zap.Float64("put_ms", made.put.Seconds()*1e3),
 	}
 }
 
@@ -140,6 +140,7 @@ func (w *Worker) finish(ctx context.Context, d *queue.LoadDelivery, past queue.P
 		return
 	}
 	w.completion.loadEnded(l.Workspace, l.Extraction)
+	w.done.add(1, l.Rows, made)
 	w.log.Info("load", append(fields, zap.String("verdict", string(made.result)))...)
 }
 
@@ -178,6 +179,7 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 		return hold, errors.Join(err, d.Postpone(ctx, spread(w.cfg.ParkDelay), past))
 	}
 	if err == nil && d.Load != nil {
+		w.done.loads.Add(1)
 		w.completion.loadEnded(d.Load.Workspace, d.Load.Extraction)
 	}
 	return reject, err

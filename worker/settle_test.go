@@ -34,7 +34,7 @@ func TestCanonicalLine(t *testing.T) {
 		if strings.Count(line.text, "\n") != 1 || !json.Valid([]byte(line.text)) || strings.ContainsAny(line.text, "\x1b") {
 			t.Errorf("not one line of JSON: %q", line.text)
 		}
-		for _, timing := range []string{"encode_ms", "put_ms"} {
+		for _, timing := range []string{"decode_ms", "encode_ms", "put_ms"} {
 			if took, ok := line.fields[timing].(float64); !ok || took <= 0 {
 				t.Errorf("%s: got %v, want more than 0", timing, line.fields[timing])
 			}
@@ -49,7 +49,7 @@ func TestCanonicalLine(t *testing.T) {
 		}
 	}
 	ignore := cmpopts.IgnoreMapEntries(func(name string, _ any) bool {
-		return name == "encode_ms" || name == "put_ms" || strings.HasPrefix(name, "error")
+		return name == "decode_ms" || name == "encode_ms" || name == "put_ms" || strings.HasPrefix(name, "error")
 	})
 	if diff := cmp.Diff(want, got, ignore); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)

@@ -21,13 +21,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
 )
 
 // Config is a worker's settings; its zero value is usable.
 type Config struct {
-	Name        string        // in logs, outcomes and dead letters; default: the host's name and process id
+	Name        string        // in logs, outcomes and dead letters, and for `loadfleet fleet`; default: the host's name and process id
+	Program     string        // the program's version, for operators
 	Slots       int           // loads in work at a time; default: eight a core, since a load mostly waits for S3
 	MemoryBytes int64         // what the process may have resident; default 256 MiB
 	SpoolBytes  int64         // a file larger than this is spooled to disk; default 8 MiB
@@ -96,6 +98,9 @@ type Worker struct {
 	breakers   *breakers
 	budget     *budget
 	parking    parking
+	gate       *gate
+	done       done
+	self       messages.Presence // what never changes of it
 	cfg        Config
 	log        *zap.Logger
 }
@@ -108,6 +113,7 @@ func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *W
 		queue: q, stores: newStores(q.Destinations(), k, cfg.Storage, log), completion: newCompletion(q, log),
 		spools: newSpools(cfg.SpoolBytes, cfg.ScratchDir), cfg: cfg, log: log,
 		shares: newShares(cfg.Slots), budget: newBudget(cfg.MemoryBytes, cfg.SpoolBytes), parking: parking{base: cfg.ParkDelay},
+		gate: newGate(), self: self(cfg),
 		breakers: newBreakers(max(cfg.ParkDelay/12, time.Millisecond), 5*cfg.ParkDelay, outage),
 	}
 	w.stores.changes = func(id string) { w.breakers.answered(id) }
@@ -119,9 +125,10 @@ func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *W
 // store, open a destination's breaker.
 const outage = 5
 
-// Run works until ctx is done. Then it pulls no more, gives what is in work
-// the grace to end, gives the rest back to the queue, and returns nil. It
-// returns an error, after the same stop, when no more loads can be had.
+// Run works until ctx is done, or an operator drains it. Then it pulls no more,
+// gives what is in work the grace to end, gives the rest back to the queue, and
+// returns nil. It returns an error, after the same stop, when no more loads can
+// be had.
 func (w *Worker) Run(ctx context.Context) error {
 	lanes, parked, err := openLanes(ctx, w.queue)
 	if err != nil {
@@ -137,8 +144,22 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer end()
 	background.Go(func() { w.completion.run(beside) })
 	background.Go(func() { w.stores.follow(beside) })
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	background.Go(func() { w.queue.Announce(beside, w.gate.changes, w.presence) })
+	background.Go(func() {
+		w.queue.Obey(beside, messages.RoleWorker, w.cfg.Name, func(c *messages.Control) { w.obey(c, drain) })
+	})
 
 	slots, pulling := errgroup.WithContext(ctx)
+	background.Go(func() {
+		<-pulling.Done()
+		w.gate.drain()
+		// Now, not at the end: what is given back meanwhile must not come to a
+		// pull of ours that is still open.
+		lanes.Close()
+		parked.Close()
+	})
 	s := newShift(ctx)
 	background.Go(func() { s.stop(beside, pulling, w.cfg.Grace) })
 	in := newIntake(w, s)

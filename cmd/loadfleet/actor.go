@@ -58,6 +58,10 @@ func profileTo(path string) (stop func() error, err error) {
 	}, nil
 }
 
+func bindName(f *pflag.FlagSet, name *string) {
+	f.StringVar(name, "name", "", "what operators call this process; what they paused stays paused under its name; default: the host's name and process id")
+}
+
 func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {
 	bindDispatcherTuning(f, c)
 	f.IntVar(&c.Concurrency, "dispatch-concurrency", 1, "extractions read at a time")

@@ -4,24 +4,45 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 )
+
+// fleetStatus is what stands on the queue and who works on it.
+type fleetStatus struct {
+	*queue.Status
+	Processes []messages.Presence `json:"processes"`
+}
 
 func (p *program) status() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show on one screen what waits, what is in work and what is dead",
+		Short: "Show on one screen who works, what waits, what is in work and what is dead",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.onQueue(cmd.Context(), "status", func(q *queue.Queue) error {
-				s, err := q.Status(cmd.Context())
-				if err != nil {
+				var s fleetStatus
+				asking, ctx := errgroup.WithContext(cmd.Context())
+				asking.Go(func() (err error) {
+					s.Processes, err = present(ctx, q)
+					return err
+				})
+				asking.Go(func() (err error) {
+					s.Status, err = q.Status(ctx)
+					return err
+				})
+				if err := asking.Wait(); err != nil {
 					return err
 				}
 				if p.settings.json() {
 					return printJSON(p.out, s)
 				}
+				if err := p.processes(s.Processes); err != nil {
+					return err
+				}
+				fmt.Fprintln(p.out)
 				rows := [][]string{{"commits", count(int64(s.Commits.Pending)), count(int64(s.Commits.InFlight)), count(int64(s.Commits.Again)), count(int64(s.Commits.Waiting))}}
 				for _, l := range s.Lanes {
 					rows = append(rows, []string{"loads " + string(l.Lane), count(int64(l.Pending)), count(int64(l.InFlight)), count(int64(l.Again)), count(int64(l.Waiting))})

@@ -58,6 +58,7 @@ Stop it with Ctrl-C: what is in work is finished or given back.
 	f.StringSliceVar(&cfg.buckets, "bucket", []string{"acme"}, "buckets to make")
 	f.StringVar(&cfg.stageURL, "stage-url", "", "where staged extractions' files are, as for the dispatcher; default: the folder stage of --data")
 	f.BoolVar(&cfg.serversOnly, "servers-only", false, "run NATS and S3 only, no dispatcher and no worker")
+	cfg.dispatcher.Program, cfg.worker.Program = programVersion(), programVersion()
 	bindDispatcher(f, &cfg.dispatcher)
 	bindWorker(f, &cfg.worker)
 	return c
@@ -88,7 +89,9 @@ is dispatched exactly once. It needs no seal key.`,
 			})
 		},
 	}
+	cfg.Program = programVersion()
 	bindDispatcher(c.Flags(), &cfg)
+	bindName(c.Flags(), &cfg.Name)
 	c.Flags().StringVar(&stageURL, "stage-url", "", stageHelp)
 	bindMemory(c.Flags(), &cfg.MemoryBytes)
 	return c
@@ -101,7 +104,8 @@ func (p *program) worker() *cobra.Command {
 		Short: "Carry out loads: encode files and put them into buckets",
 		Long: `Worker takes loads from the queue, encodes each into its file and puts it into
 the customer's bucket. Run as many as you like. On SIGTERM it pulls no more,
-finishes what is in work within the grace and gives the rest back.`,
+finishes what is in work within the grace and gives the rest back. Operators
+pause, resume and drain it by its name: see loadfleet fleet.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			keyring, err := p.settings.keyring()
@@ -114,7 +118,9 @@ finishes what is in work within the grace and gives the rest back.`,
 			})
 		},
 	}
+	cfg.Program = programVersion()
 	bindWorker(c.Flags(), &cfg)
+	bindName(c.Flags(), &cfg.Name)
 	bindMemory(c.Flags(), &cfg.MemoryBytes)
 	return c
 }

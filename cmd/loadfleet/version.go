@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -19,13 +20,7 @@ func (p *program) version() *cobra.Command {
 				Version  string `json:"version"`
 				Go       string `json:"go"`
 				Contract int    `json:"contract"`
-			}{Version: "development", Contract: messages.Version}
-			if b, ok := debug.ReadBuildInfo(); ok {
-				v.Go = b.GoVersion
-				if b.Main.Version != "" && b.Main.Version != "(devel)" {
-					v.Version = b.Main.Version
-				}
-			}
+			}{Version: programVersion(), Go: runtime.Version(), Contract: messages.Version}
 			if p.settings.json() {
 				return printJSON(p.out, v)
 			}
@@ -33,4 +28,12 @@ func (p *program) version() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// programVersion is the version that the program was built as.
+func programVersion() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
+		return b.Main.Version
+	}
+	return "development"
 }
