@@ -166,6 +166,9 @@ func (x *extractors) commit(e *chaosExtraction) messages.Commit {
 	if strings.Contains(e.target.form, "load_by_account") {
 		c.AccountColumn = "account"
 	}
+	if e.target.covers {
+		c.Covers = &messages.Covers{From: chaosDay(0), To: chaosDay(chaosDays - 1)}
+	}
 	if e.generation%5 == 0 {
 		c.Lane = messages.Backfill
 	}
@@ -235,6 +238,9 @@ func (x *extractors) command(ctx context.Context, b behaviour) error {
 		"--schema", schema, "--date-column", "day", "--generation", fmt.Sprint(e.generation)}
 	if c := x.commit(e); c.AccountColumn != "" {
 		args = append(args, "--account-column", c.AccountColumn)
+	}
+	if e.target.covers {
+		args = append(args, "--covers-from", chaosDay(0), "--covers-to", chaosDay(chaosDays-1))
 	}
 	for try := 0; ; try++ {
 		p, err := w.start(w.environ(), append(args, file)...)

@@ -38,8 +38,8 @@ func (w *chaosWorld) summary(plan chaosPlan, title string, broke, all time.Durat
 	fmt.Fprintf(&b, "| of them processes killed with -9 | %d |\n| requests that failed besides, in storms, while S3 was away or a bucket shut | %d |\n", kills, w.faults.swept)
 	fmt.Fprintf(&b, "| deliveries of a commit beyond its first | %d |\n", w.redelivered())
 	fmt.Fprintf(&b, "| extractions | %d, of them %d with a bad row and %d abandoned by their extractor |\n", len(w.extractions), poisoned, abandoned)
-	fmt.Fprintf(&b, "| loads | %d |\n| rows | %d |\n| files of rows that had made a file before | %d |\n| objects | %d |\n| dead letters left, each of a bad row | %d |\n| **violations** | **%d** |\n\n",
-		seen.loads, seen.rows, seen.again, seen.objects, seen.dead, violations)
+	fmt.Fprintf(&b, "| loads | %d |\n| rows | %d |\n| files of rows that had made a file before | %d |\n| objects | %d |\n| keys whose object is deleted | %d |\n| dead letters left, each of a bad row | %d |\n| **violations** | **%d** |\n\n",
+		seen.loads, seen.rows, seen.again, seen.objects, seen.deleted, seen.dead, violations)
 	fmt.Fprintf(&b, "| fault | times |\n|---|---|\n")
 	for _, kind := range slices.Sorted(maps.Keys(w.counts.of)) {
 		fmt.Fprintf(&b, "| %s | %d |\n", kind, w.counts.of[kind])

@@ -58,6 +58,7 @@ type chaosTarget struct {
 	key        func(table string, r chaosRow) string
 	read       func([]byte) ([]chaosRow, error)
 	whole      bool // its files hold several days: equal only when all of them are
+	covers     bool // its extractions are complete for all days: those without rows are deleted
 }
 
 const (
@@ -66,7 +67,8 @@ const (
 	shutBucket     = "shut" // denies access for a while
 )
 
-// chaosTargets is one destination per format, and one that is shut at times.
+// chaosTargets is one destination per format, one whose objects are
+// deleted when they have no rows any more, and one that is shut at times.
 func chaosTargets() []*chaosTarget {
 	day := func(folder, extension string) func(string, chaosRow) string {
 		return func(table string, r chaosRow) string {
@@ -100,6 +102,9 @@ func chaosTargets() []*chaosTarget {
 	}, {
 		id: "avro", bucket: chaosBucket, format: encoding.Avro, key: day("avro", ".avro"), read: readAvroRows,
 		form: "folder: /avro\nfile_name: \"{{filename}}-{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: avro",
+	}, {
+		id: "gone", bucket: chaosBucket, format: encoding.CSV, key: day("gone", ".csv"), read: readCSV(','), covers: true,
+		form: "folder: /gone\nfile_name: \"{{filename}}-{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: csv\nempty_partition: delete",
 	}, {
 		id: "shut", bucket: shutBucket, format: encoding.CSV, key: day("in", ".csv"), read: readCSV(','),
 		form: "folder: /in\nfile_name: \"{{filename}}-{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: csv",

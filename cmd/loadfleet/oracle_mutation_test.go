@@ -43,7 +43,7 @@ func newCalmWorld(t *testing.T) *calmWorld {
 	}
 	x := newExtractors(chaos)
 	for _, target := range chaosTargets() {
-		if target.id != "csv" && target.id != "parquet" && target.id != "json" {
+		if target.id != "csv" && target.id != "parquet" && target.id != "json" && target.id != "gone" {
 			continue
 		}
 		target.bucket = provingBucket
@@ -235,7 +235,7 @@ func signature(violation string) string {
 	}
 	for _, about := range []string{"lacks", "once too often", "nobody's object", "is missing", "cannot be read", "does not make it", "said to be completed",
 		"its commit was acknowledged, and is gone", "left unfinished", "outcomes of", "dead letters, want", "is dead", "; want", "no metadata", "has bytes of",
-		"nothing newer was committed", "no object of its rows", "the outcome of", "was planned", "are committed", "nobody committed", "want it", "ended", "same rows"} {
+		"nothing newer was committed", "no object of its rows", "the outcome of", "was planned", "are committed", "nobody committed", "want it", "ended", "same rows", "was deleted"} {
 		if strings.Contains(text, about) {
 			return promise + " " + about
 		}
@@ -340,6 +340,16 @@ func TestOracleCanFail(t *testing.T) {
 			m.Extraction, m.Generation, m.Load = "old-csv", 1, messages.LoadID(chaosWorkspace, "old-csv", provingBucket, at)
 			w.put(at, []byte(text), m)
 			return func() { w.put(at, b, s.Meta) }
+		}},
+		{"a deleted object put back", append(content, "P4 was deleted", "verify stale", "verify rows"), func() func() {
+			key, m := w.key("old-gone", 0), storage.Meta{Extraction: "old-gone", Generation: 1, Rows: 1}
+			m.Load = messages.LoadID(chaosWorkspace, "old-gone", provingBucket, key)
+			w.put(key, []byte("day,account,id,n,note\n"), m)
+			return func() {
+				if err := w.store.Delete(t.Context(), provingBucket, key, storage.Always()); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}},
 		{"metadata of another's load", []string{"P5 does not make it", "verify foreign"}, func() func() {
 			return meta(at, func(m *storage.Meta) { m.Load = "another" })

@@ -47,9 +47,14 @@ func (e *chaosExtraction) acknowledged() bool {
 	return e.acked
 }
 
-// byKey is the rows by the key of their object.
+// byKey is the rows by the key of their object; none for one to be deleted.
 func (e *chaosExtraction) byKey() map[string][]chaosRow {
 	all := map[string][]chaosRow{}
+	if e.target.covers {
+		for d := range chaosDays {
+			all[e.target.key(e.table, chaosRow{Day: chaosDay(d)})] = nil
+		}
+	}
 	for _, r := range e.rows() {
 		key := e.target.key(e.table, r)
 		all[key] = append(all[key], r)
@@ -78,7 +83,7 @@ type oracle struct {
 
 	violations []string
 	files      map[string]string // the SHA-256 of the file that rows made under a key
-	seen       struct{ loads, rows, objects, dead, again int }
+	seen       struct{ loads, rows, objects, deleted, dead, again int }
 }
 
 func (o *oracle) wrong(promise, format string, args ...any) {
@@ -240,10 +245,10 @@ func (o *oracle) account(ctx context.Context, e *chaosExtraction, winners map[st
 			o.wrong("P7", "extraction %s: the outcome of %s names bucket %s and generation %d", e.id, out.Key, out.Bucket, out.Generation)
 		case out.Result == messages.Superseded && winner == e:
 			o.wrong("P4", "extraction %s: %s is superseded, and nothing newer was committed", e.id, out.Key)
-		case out.Result != messages.Superseded && out.Result != messages.Loaded && out.Result != messages.Unchanged:
+		case out.Result != messages.Superseded && (out.Result == messages.Deleted) != (len(rows) == 0) || out.Result == messages.DeadLettered:
 			o.wrong("P1", "extraction %s: %s ended %s", e.id, out.Key, out.Result)
 		}
-		if planned && out.SHA256 != "" {
+		if len(rows) > 0 && out.SHA256 != "" {
 			o.sameBytes(e, out.Key, rows, out.SHA256)
 		}
 	}
@@ -295,6 +300,10 @@ func (o *oracle) bucket(ctx context.Context, t *chaosTarget, winners map[string]
 			continue
 		}
 		delete(want, found.Key)
+		if len(e.byKey()[found.Key]) == 0 {
+			o.wrong("P4", "s3://%s/%s was deleted by extraction %s, and is there", t.bucket, found.Key, e.id)
+			continue
+		}
 		b, stored, err := fetch(ctx, store, t.bucket, found.Key)
 		if err != nil {
 			return err
@@ -303,6 +312,10 @@ func (o *oracle) bucket(ctx context.Context, t *chaosTarget, winners map[string]
 		o.violations = append(o.violations, matches(e, found.Key, b, stored)...)
 	}
 	for key, e := range want {
+		if len(e.byKey()[key]) == 0 {
+			o.seen.deleted++
+			continue
+		}
 		o.wrong("P1", "s3://%s/%s is missing: it is extraction %s's", t.bucket, key, e.id)
 	}
 	for u, err := range store.Uploads(ctx, t.bucket, "") {
