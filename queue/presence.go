@@ -92,27 +92,28 @@ func (p *Presences) hear(subject string, body []byte, now time.Time) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	who := process{said.Role, said.Name, said.Instance}
-	if said.State == messages.ProcessStopped {
-		delete(p.of, who)
-	} else {
-		p.of[who] = heard{*said, now}
-	}
+	p.of[process{said.Role, said.Name, said.Instance}] = heard{*said, now}
 	p.forget(now)
 	close(p.more)
 	p.more = make(chan struct{})
 }
 
-// forget drops who was not heard for too long.
+// forget drops who was not heard for too long, and who went.
 func (p *Presences) forget(now time.Time) {
 	for who, h := range p.of {
-		if now.Sub(h.at) > messages.PresenceLost {
+		lasts := messages.PresenceLost
+		if h.State == messages.ProcessStopped {
+			lasts = messages.PresenceInterval
+		}
+		if now.Sub(h.at) > lasts {
 			delete(p.of, who)
 		}
 	}
 }
 
-// All is who is there now, by role, name and start.
+// All is who is there now, by role, name and start. Who said its last word is
+// among them for one more [messages.PresenceInterval], as stopped: an instruction
+// that it obeyed by going is thereby seen.
 func (p *Presences) All() []messages.Presence {
 	all, _ := p.now(time.Now())
 	return all

@@ -39,7 +39,7 @@ type roll struct {
 	Paused []messages.Control `json:"paused"`
 }
 
-// callTime is how long to listen until everybody who is there was heard.
+// callTime is how long everybody who is there is heard within.
 const callTime = messages.PresenceInterval + 500*time.Millisecond
 
 // present listens to who is there.
@@ -49,13 +49,18 @@ func present(ctx context.Context, q *queue.Queue) ([]messages.Presence, error) {
 		return nil, err
 	}
 	defer fleet.Close()
+	return call(ctx, fleet)
+}
+
+// call listens until everybody who is there was heard.
+func call(ctx context.Context, fleet *queue.Presences) ([]messages.Presence, error) {
 	listen, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	all, err := fleet.Await(listen, func([]messages.Presence) bool { return false })
 	if ctx.Err() != nil {
 		return nil, err
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(s messages.Presence) bool { return s.State == messages.ProcessStopped }), nil
 }
 
 func (p *program) fleetList() *cobra.Command {
@@ -166,10 +171,8 @@ func instruct(ctx context.Context, q *queue.Queue, what messages.Instruction, na
 	}
 	defer fleet.Close()
 	named := func(s messages.Presence) bool { return s.Role == messages.RoleWorker && s.Name == name }
-	listen, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	all, err := fleet.Await(listen, func([]messages.Presence) bool { return false })
-	if ctx.Err() != nil {
+	all, err := call(ctx, fleet)
+	if err != nil {
 		return nil, err
 	}
 	silent := map[string]bool{}
