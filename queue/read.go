@@ -91,9 +91,9 @@ func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, patience 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(q.life, func() { cancel(ErrClosed) })()
-	for {
+	for pending := info.NumPending; ; {
 		step, release := ctx, context.CancelFunc(func() {})
-		if !r.live {
+		if pending > 0 {
 			step, release = context.WithTimeout(ctx, *patience)
 		}
 		msg, err := iterator.Next(jetstream.NextContext(step))
@@ -112,8 +112,8 @@ func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, patience 
 		if err != nil {
 			return false, err
 		}
-		*next, *patience = meta.Sequence.Stream+1, stall
-		if !yield(msg, nil) || (meta.NumPending == 0 && !r.live) {
+		*next, *patience, pending = meta.Sequence.Stream+1, stall, meta.NumPending
+		if !yield(msg, nil) || (pending == 0 && !r.live) {
 			return true, nil
 		}
 	}
