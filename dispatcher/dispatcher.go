@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/messages"
@@ -25,19 +26,20 @@ import (
 
 // Config is a dispatcher's settings; its zero value is usable.
 type Config struct {
-	Name         string        // in logs and dead letters, and for `loadfleet fleet`; default: the host's name and process id
-	Program      string        // the program's version, for operators
-	Concurrency  int           // extractions read at a time; default 1
-	MemoryBytes  int64         // the budget of the process, its code included; default 256 MiB
-	Readers      int           // batches of one extraction decoded at a time; default: the cores, at most 4
-	ScratchDir   string        // for extractions beyond the budget; default: the system's
-	InlineBytes  int           // a load's rows up to this size travel inside it; default 256 KiB
-	MaxAttempts  int           // failed tries of one commit here before its dead letter; default 8
-	RetryDelay   time.Duration // before the second try; doubles up to a minute; default 1 s
-	HoldDelay    time.Duration // between looks at a destination that is held; default 30 s
-	Grace        time.Duration // given to extractions in work at a stop; default 20 s
-	MaxBatchSize int64         // unpacked bytes of one batch; default 1 GiB
-	Stage        Stage         // where staged extractions' files are; nil: they are refused
+	Name         string                // in logs and dead letters, and for `loadfleet fleet`; default: the host's name and process id
+	Program      string                // the program's version, for operators
+	Concurrency  int                   // extractions read at a time; default 1
+	MemoryBytes  int64                 // the budget of the process, its code included; default 256 MiB
+	Readers      int                   // batches of one extraction decoded at a time; default: the cores, at most 4
+	ScratchDir   string                // for extractions beyond the budget; default: the system's
+	InlineBytes  int                   // a load's rows up to this size travel inside it; default 256 KiB
+	MaxAttempts  int                   // failed tries of one commit here before its dead letter; default 8
+	RetryDelay   time.Duration         // before the second try; doubles up to a minute; default 1 s
+	HoldDelay    time.Duration         // between looks at a destination that is held; default 30 s
+	Grace        time.Duration         // given to extractions in work at a stop; default 20 s
+	MaxBatchSize int64                 // unpacked bytes of one batch; default 1 GiB
+	Metrics      prometheus.Registerer // nil: no metrics
+	Stage        Stage                 // where staged extractions' files are; nil: they are refused
 }
 
 func (c Config) withDefaults() Config {
@@ -104,11 +106,12 @@ var ErrStopped = errors.New("dispatcher stopped")
 
 // Dispatcher takes commits from the queue until its context ends.
 type Dispatcher struct {
-	queue *queue.Queue
-	cfg   Config
-	log   *zap.Logger
-	self  messages.Presence // what never changes of it
-	done  done
+	queue  *queue.Queue
+	cfg    Config
+	log    *zap.Logger
+	self   messages.Presence // what never changes of it
+	done   done
+	meters *meters
 
 	mu    sync.Mutex
 	tries map[string]int // by the commit's subject: tries of it that failed here
@@ -118,7 +121,9 @@ type Dispatcher struct {
 // reads of a stored destination stands there in plain.
 func New(q *queue.Queue, cfg Config, log *zap.Logger) *Dispatcher {
 	cfg = cfg.withDefaults()
-	return &Dispatcher{queue: q, cfg: cfg, log: log, self: self(cfg), tries: map[string]int{}}
+	d := &Dispatcher{queue: q, cfg: cfg, log: log, self: self(cfg), tries: map[string]int{}}
+	d.meters = newMeters(d, cfg.Metrics)
+	return d
 }
 
 // Run dispatches until ctx is done. What is in work then has the grace to end;

@@ -157,7 +157,8 @@ func (d *Dispatcher) handle(ctx context.Context, delivery *queue.CommitDelivery)
 		fields = append(fields, zap.String("destination", commit.Destination))
 		counts, err = d.dispatch(ctx, e)
 	}
-	settled, settle := d.settle(ctx, delivery, e, err)
+	settled, reason, settle := d.settle(ctx, delivery, e, err)
+	d.meters.ended(settled, reason, counts, time.Since(started))
 	fields = append(fields, zap.Int64("loads", counts.Loads), zap.Int64("rows", counts.Rows),
 		zap.Duration("took", time.Since(started)), zap.String("verdict", settled))
 	if err = errors.Join(err, settle); err != nil {
@@ -168,27 +169,27 @@ func (d *Dispatcher) handle(ctx context.Context, delivery *queue.CommitDelivery)
 	d.log.Info("extraction", fields...)
 }
 
-// settle answers a delivery, once, and says how.
-func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery, e *extraction, err error) (string, error) {
+// settle answers a delivery, once, and says how and why.
+func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery, e *extraction, err error) (said string, why messages.Reason, _ error) {
 	answer, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), settleTime, queue.ErrLeaseLost)
 	defer cancel()
 	if err == nil {
 		d.forget(delivery.Subject)
-		return "dispatched", delivery.Done(answer)
+		return dispatchedVerdict, "", delivery.Done(answer)
 	}
 	what, f := verdict(ctx, err)
 	switch what {
 	case release:
-		return "release", delivery.Release(answer)
+		return "release", "", delivery.Release(answer)
 	case hold:
-		return "hold", delivery.Retry(answer, d.cfg.HoldDelay/2+rand.N(d.cfg.HoldDelay))
+		return "hold", "", delivery.Retry(answer, d.cfg.HoldDelay/2+rand.N(d.cfg.HoldDelay))
 	}
 	tries := d.failed(delivery.Subject)
 	var manifest *ManifestError
 	again := what == retry && tries < d.cfg.MaxAttempts ||
 		errors.As(err, &manifest) && manifest.Missing && tries < missingTries
 	if again {
-		return "retry", delivery.Retry(answer, backoff(d.cfg.RetryDelay, tries))
+		return "retry", f.Reason, delivery.Retry(answer, backoff(d.cfg.RetryDelay, tries))
 	}
 	d.forget(delivery.Subject)
 	f.Remedy = cmp.Or(f.Remedy, f.Reason.Remedy())
@@ -203,10 +204,13 @@ func (d *Dispatcher) settle(ctx context.Context, delivery *queue.CommitDelivery,
 	err = delivery.DeadLetter(answer, letter)
 	if errors.Is(err, queue.ErrDeadLettersFull) {
 		// The commit stays on the queue; it is told again each time.
-		return "hold", errors.Join(err, delivery.Retry(answer, d.cfg.HoldDelay/2+rand.N(d.cfg.HoldDelay)))
+		return "hold", f.Reason, errors.Join(err, delivery.Retry(answer, d.cfg.HoldDelay/2+rand.N(d.cfg.HoldDelay)))
 	}
-	return "reject", err
+	return "reject", f.Reason, err
 }
+
+// dispatchedVerdict is how an extraction ends that is dispatched.
+const dispatchedVerdict = "dispatched"
 
 // maxTries bounds the commits whose tries are remembered: some are settled by
 // another dispatcher, and this one never hears of them again.

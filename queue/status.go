@@ -69,25 +69,10 @@ func (c DeadLetterCount) compare(o DeadLetterCount) int {
 // Status looks at every stream and consumer.
 func (q *Queue) Status(ctx context.Context) (*Status, error) {
 	status := &Status{}
-	for _, c := range q.cfg.streamConfigs() {
-		var info *jetstream.StreamInfo
-		if err := q.retry(ctx, "status of stream "+c.Name, func(ctx context.Context) error {
-			s, err := q.stream(ctx, c.Name)
-			if err != nil {
-				return err
-			}
-			info, err = s.Info(ctx)
-			return err
-		}); err != nil {
-			return nil, err
-		}
-		s := StreamStatus{Name: c.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes}
-		if s.Messages > 0 {
-			s.First, s.Last = info.State.FirstTime.UTC(), info.State.LastTime.UTC()
-		}
-		status.Streams = append(status.Streams, s)
-	}
 	var err error
+	if status.Streams, err = q.streamStatus(ctx); err != nil {
+		return nil, err
+	}
 	if status.Commits, err = q.laneStatus(ctx, streamCommits, consumerDispatcher, ""); err != nil {
 		return nil, err
 	}

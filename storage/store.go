@@ -69,6 +69,9 @@ type Config struct {
 	AbortTimeout   time.Duration // for cleaning up after a failed upload; 15 s when 0
 	RetryBackoff   time.Duration // longest pause between the SDK's attempts; 3 s when 0
 
+	// Observe hears of every request that was sent, repetitions too; nil: nobody.
+	Observe func(Request)
+
 	FleetRoleARN string         // assumed before a customer's role; optional
 	STSEndpoint  string         // instead of AWS's own
 	RootCAs      *x509.CertPool // instead of AWS_CA_BUNDLE and the system's
@@ -138,7 +141,7 @@ func Open(ctx context.Context, a Access, cfg Config) (*Store, error) {
 			a.Endpoint, a.PathStyle = *base.BaseEndpoint, true
 		}
 	}
-	observer := &observer{next: newThrottle(transport, a.RateLimit)}
+	observer := &observer{next: newThrottle(transport, a.RateLimit), destination: a.Destination, tell: cfg.Observe}
 	client := &http.Client{Transport: observer, CheckRedirect: followSameMethod}
 	credentials, err := newCredentialChain(a, cfg, base, client)
 	if err != nil {

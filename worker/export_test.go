@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
@@ -34,4 +36,16 @@ type Ledger interface {
 	Get(context.Context) (*queue.Object, error)
 	Bury(ctx context.Context, sha256, etag string) (superseded bool, err error)
 	Record(messages.Result, storage.Stored)
+}
+
+// MaxDestinations is how many destinations have a label of their own.
+const MaxDestinations = maxDestinations
+
+// Requested counts requests of destinations on a registry.
+func Requested(r prometheus.Registerer) func(destination string) {
+	w := &Worker{gate: newGate(), breakers: newBreakers(0, 0, 1), budget: newBudget(0, 0)}
+	m := newMeters(w, r)
+	return func(destination string) {
+		m.requested(storage.Request{Destination: destination, Operation: "PutObject", Status: 200})
+	}
 }

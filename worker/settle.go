@@ -44,6 +44,7 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery, free func()) {
 	what, failure := verdict(work, err)
 	what, wait := w.consult(d.Destination, entered, what, err, &failure)
 	said, settle := w.settle(s.say, d, past, what, failure, wait)
+	w.meters.failed(said, failure.Reason)
 	fields := append(w.fields(d, past, made), zap.Stringer("verdict", said), zap.Error(errors.Join(err, settle)))
 	if said == reject || said == park {
 		fields = append(fields, zap.String("reason", string(failure.Reason)), zap.String("remedy", failure.Remedy))
@@ -141,6 +142,7 @@ func (w *Worker) finish(ctx context.Context, d *queue.LoadDelivery, past queue.P
 	}
 	w.completion.loadEnded(l.Workspace, l.Extraction)
 	w.done.add(1, l.Rows, made)
+	w.meters.ended(l, made.result, made)
 	w.log.Info("load", append(fields, zap.String("verdict", string(made.result)))...)
 }
 
@@ -180,6 +182,7 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 	}
 	if err == nil && d.Load != nil {
 		w.done.loads.Add(1)
+		w.meters.ended(d.Load, messages.DeadLettered, carried{})
 		w.completion.loadEnded(d.Load.Workspace, d.Load.Extraction)
 	}
 	return reject, err

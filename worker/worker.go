@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -41,6 +42,7 @@ type Config struct {
 	Grace       time.Duration // given to loads in work at a stop; default 20 s
 	KeyLease    time.Duration // how long a key stays with a worker that died, in stores without conditional writes; default [queue.KeyLeaseTime]
 	Storage     storage.Config
+	Metrics     prometheus.Registerer // nil: no metrics
 }
 
 func (c Config) withDefaults() Config {
@@ -100,6 +102,7 @@ type Worker struct {
 	parking    parking
 	gate       *gate
 	done       done
+	meters     *meters
 	self       messages.Presence // what never changes of it
 	cfg        Config
 	log        *zap.Logger
@@ -110,15 +113,24 @@ type Worker struct {
 func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *Worker {
 	cfg = cfg.withDefaults()
 	w := &Worker{
-		queue: q, stores: newStores(q.Destinations(), k, cfg.Storage, log), completion: newCompletion(q, log),
+		queue: q, completion: newCompletion(q, log),
 		spools: newSpools(cfg.SpoolBytes, cfg.ScratchDir), cfg: cfg, log: log,
 		shares: newShares(cfg.Slots), budget: newBudget(cfg.MemoryBytes, cfg.SpoolBytes), parking: parking{base: cfg.ParkDelay},
 		gate: newGate(), self: self(cfg),
 		breakers: newBreakers(max(cfg.ParkDelay/12, time.Millisecond), 5*cfg.ParkDelay, outage),
 	}
+	w.meters = newMeters(w, cfg.Metrics)
+	cfg.Storage.Observe = w.meters.requested
+	w.stores = newStores(q.Destinations(), k, cfg.Storage, log)
 	w.stores.changes = func(id string) { w.breakers.answered(id) }
 	w.stores.opened = func(s *destination.Settings) { w.shares.settings(s.ID, s.Weight, s.MaxConcurrency) }
 	return w
+}
+
+// Draining reports whether the worker pulls no more for good.
+func (w *Worker) Draining() bool {
+	state, _ := w.gate.state()
+	return state == messages.ProcessDraining
 }
 
 // outage is how many failures in a row, of loads that had no answer from their

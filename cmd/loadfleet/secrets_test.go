@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -73,7 +74,7 @@ func TestP10NoSecretLeaves(t *testing.T) {
 	f.env["LOADFLEET_LOG_LEVEL"] = "debug"
 	f.up("--servers-only", "--bucket", demoBucket)
 	f.applyDemo()
-	workers := []*process{f.command("dispatcher"), f.command("worker")}
+	workers := []*process{f.command("dispatcher", "--metrics", "127.0.0.1:0"), f.command("worker", "--metrics", "127.0.0.1:0")}
 
 	csv := string(f.document("demo/1-csv.yaml"))
 	file := filepath.Join(t.TempDir(), "document.yaml")
@@ -122,10 +123,17 @@ func TestP10NoSecretLeaves(t *testing.T) {
 	f.fails(exitUsage, f.command("destination", "list"))
 	f.env["LOADFLEET_SEAL_KEY"] = key
 
-	for _, p := range workers {
+	secrets, read := f.secrets(), false
+	for n, p := range workers {
+		code, text := f.asked(p, "/metrics")
+		if want := []string{"loadfleet_extractions_total", `destination="refused"`}[n]; code != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("the metrics of %q: %d, without %s: does this test still read them?", p.name, code, want)
+		}
+		for _, name := range leaks(text, secrets) {
+			t.Errorf("the metrics of %q hold the %s", p.name, name)
+		}
 		f.stop(p)
 	}
-	secrets, read := f.secrets(), false
 	err := filepath.WalkDir(filepath.Join(f.dir, "nats"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err

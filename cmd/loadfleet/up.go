@@ -66,7 +66,7 @@ Stop it with Ctrl-C: what is in work is finished or given back.
 
 func (p *program) dispatcher() *cobra.Command {
 	var cfg dispatcher.Config
-	var stageURL string
+	var stageURL, metrics string
 	c := &cobra.Command{
 		Use:   "dispatcher",
 		Short: "Split committed extractions into loads",
@@ -85,13 +85,21 @@ is dispatched exactly once. It needs no seal key.`,
 					cfg.Stage = opened
 				}
 				limitMemory(cfg.MemoryBytes)
-				return dispatcher.New(a.queue, cfg, a.log).Run(ctx)
+				m := &monitor{registry: newRegistry(), queue: a.queue, draining: func() bool { return ctx.Err() != nil }}
+				cfg.Metrics = m.registry
+				d := dispatcher.New(a.queue, cfg, a.log)
+				if err := m.serve(metrics, a.log); err != nil {
+					return err
+				}
+				defer m.close()
+				return d.Run(ctx)
 			})
 		},
 	}
 	cfg.Program = programVersion()
 	bindDispatcher(c.Flags(), &cfg)
 	bindName(c.Flags(), &cfg.Name)
+	bindMetrics(c.Flags(), &metrics)
 	c.Flags().StringVar(&stageURL, "stage-url", "", stageHelp)
 	bindMemory(c.Flags(), &cfg.MemoryBytes)
 	return c
@@ -99,6 +107,7 @@ is dispatched exactly once. It needs no seal key.`,
 
 func (p *program) worker() *cobra.Command {
 	var cfg worker.Config
+	var metrics string
 	c := &cobra.Command{
 		Use:   "worker",
 		Short: "Carry out loads: encode files and put them into buckets",
@@ -114,13 +123,22 @@ pause, resume and drain it by its name: see loadfleet fleet.`,
 			}
 			return p.actor(cmd.Context(), "worker", func(ctx context.Context, a *actor) error {
 				limitMemory(cfg.MemoryBytes)
-				return worker.New(a.queue, keyring, cfg, a.log).Run(ctx)
+				m := &monitor{registry: newRegistry(), queue: a.queue}
+				cfg.Metrics = m.registry
+				w := worker.New(a.queue, keyring, cfg, a.log)
+				m.draining = w.Draining
+				if err := m.serve(metrics, a.log); err != nil {
+					return err
+				}
+				defer m.close()
+				return w.Run(ctx)
 			})
 		},
 	}
 	cfg.Program = programVersion()
 	bindWorker(c.Flags(), &cfg)
 	bindName(c.Flags(), &cfg.Name)
+	bindMetrics(c.Flags(), &metrics)
 	bindMemory(c.Flags(), &cfg.MemoryBytes)
 	return c
 }
