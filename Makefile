@@ -3,7 +3,7 @@
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline bench-fairness memory staged
+.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline bench-fairness screenshots memory staged
 
 # Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
 # what else to ask for: make bench BENCH='--shape 60000x30x20 --format csv'
@@ -55,6 +55,10 @@ powercut: ## the same while the power of the broker's disk fails; as root, with 
 
 staged: ## load a staged extraction of 5 GB within the memory budgets (docs/staged.md); needs 20 GB of disk
 	LOADFLEET_STAGED_GB=5 TMPDIR=$${TMPDIR:-/var/tmp} go test -v -timeout 90m -run '^TestP9StagedExtraction$$' ./cmd/loadfleet
+
+screenshots: setup ## a picture of each page of the console, in both themes, into docs/console
+	mkdir -p docs/console
+	LOADFLEET_SCREENSHOTS=$(CURDIR)/docs/console go test -count 1 -run '^TestConsoleInABrowser$$' ./cmd/loadfleet
 
 bench: ## measure the whole job and each stage, each format
 	go run ./cmd/loadfleet bench --data $(BENCH_DATA) --stages $(BENCH)

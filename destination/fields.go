@@ -17,6 +17,7 @@ type field struct {
 	applies  func(*Settings) bool                           // nil: always
 	set      func(*Settings, node) (message, remedy string) // "" when it was taken
 	get      func(*Settings) any                            // a string, bool, number or list
+	options  []string                                       // its values, when there are only these
 }
 
 func fields() []field {
@@ -141,8 +142,12 @@ func secretField(name string) field {
 }
 
 func choiceField[T ~string](name string, values []T, at func(*Settings) *T) field {
+	var options []string
+	for _, v := range values {
+		options = append(options, string(v))
+	}
 	return field{
-		name: name,
+		name: name, options: options,
 		set: func(s *Settings, n node) (string, string) {
 			if n.kind != text {
 				message, _ := mismatch(string(text), n)
@@ -185,7 +190,7 @@ func flagField(name string, at func(*Settings) *bool) field {
 // switchField takes on and off, and true and false, which YAML 1.1 reads for them.
 func switchField(name string, at func(*Settings) *bool) field {
 	return field{
-		name: name,
+		name: name, options: []string{"on", "off"},
 		set: func(s *Settings, n node) (string, string) {
 			switch {
 			case n.kind == flag:

@@ -23,6 +23,10 @@ type DeadLetter struct {
 	messages.DeadLetter
 	Sequence uint64 `json:"sequence"` // its name for Show, Replay and Discard
 	Bytes    int64  `json:"bytes"`    // of the payload
+
+	// What a dead load would have written; empty when it cannot be read.
+	Key  string              `json:"key,omitempty"`
+	Part *messages.Partition `json:"partition,omitempty"`
 }
 
 // DeadLetterFilter chooses dead letters; a zero field chooses all.
@@ -89,7 +93,13 @@ func parseDeadLetter(h messages.Header, sequence uint64, subject string, stored 
 			Failure: messages.Failure{Reason: messages.ReasonUndecodable, Message: err.Error()},
 		}
 	}
-	return DeadLetter{DeadLetter: *d, Sequence: sequence}
+	letter := DeadLetter{DeadLetter: *d, Sequence: sequence}
+	if d.Stage == messages.StageLoad {
+		if load, err := parseLoad(d.Subject, h); err == nil {
+			letter.Key, letter.Part = load.Key, &load.Part
+		}
+	}
+	return letter
 }
 
 // DeadMessage is a dead letter with the message that it is about.

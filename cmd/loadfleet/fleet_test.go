@@ -193,7 +193,7 @@ var exported = regexp.MustCompile(`(?m)^export (\w+)='([^']*)'$`)
 // up starts the fleet's node and points the other commands at it.
 func (f *fleet) up(args ...string) *process {
 	f.Helper()
-	p := f.command(append([]string{"up", "--data", f.dir, "--nats-port", "0", "--s3-addr", "127.0.0.1:0"}, args...)...)
+	p := f.command(append([]string{"up", "--data", f.dir, "--nats-port", "0", "--s3-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"}, args...)...)
 	if err := p.out.await(f.Context(), "loadfleet is up"); err != nil {
 		f.Fatalf("up: %v\n%s", err, p.err.tail())
 	}

@@ -67,7 +67,7 @@ func TestForeignReadersAgree(t *testing.T) {
 func needForeignReaders(t *testing.T) {
 	t.Helper()
 	_, err := os.Stat("../../testdata/foreign/node_modules/.installed")
-	for _, program := range []string{"node", "aws"} {
+	for _, program := range []string{"node", "aws", "chromium"} {
 		_, missing := exec.LookPath(program)
 		err = errors.Join(err, missing)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/loadfleet/loadfleet/console"
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/dispatcher"
 	"github.com/loadfleet/loadfleet/queue"
@@ -37,6 +39,8 @@ type node struct {
 	secretKey string
 	token     string
 
+	console string // where to log in to it, once; "" when there is none
+
 	stop context.CancelFunc
 	done sync.WaitGroup
 	errs chan error // the first of an actor that could not go on
@@ -57,6 +61,7 @@ type nodeConfig struct {
 	s3Addr      string // "": any
 	buckets     []string
 	lease       time.Duration
+	consoleAddr string // "": no console
 	serversOnly bool
 	stageURL    string // "": a folder of dir
 	quiet       bool   // an S3 endpoint that judges requests and keeps nothing
@@ -78,7 +83,7 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 	if cfg.s3Dir, err = filepath.Abs(cfg.s3Dir); err != nil {
 		return nil, err
 	}
-	n = &node{dir: cfg.dir, errs: make(chan error, 2)}
+	n = &node{dir: cfg.dir, errs: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -120,10 +125,18 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 	cfg.dispatcher.Stage = n.stage
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
-	for _, actor := range []func(context.Context) error{
+	actors := []func(context.Context) error{
 		dispatcher.New(n.queue, cfg.dispatcher, log).Run,
 		worker.New(n.queue, n.keyring, cfg.worker, log).Run,
-	} {
+	}
+	if cfg.consoleAddr != "" {
+		serve, err := n.openConsole(ctx, cfg.consoleAddr, log)
+		if err != nil {
+			return n, err
+		}
+		actors = append(actors, serve)
+	}
+	for _, actor := range actors {
 		n.done.Go(func() {
 			if err := actor(run); err != nil {
 				n.errs <- err
@@ -131,6 +144,30 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 		})
 	}
 	return n, nil
+}
+
+// openConsole listens for the console, which one person may log in to by a link.
+func (n *node) openConsole(ctx context.Context, addr string, log *zap.Logger) (serve func(context.Context) error, err error) {
+	var access console.Access
+	once := access.Once()
+	made, err := console.New(console.Config{Queue: n.queue, Keyring: n.keyring, Access: access, Version: programVersion()}, log)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	n.console = fmt.Sprintf("http://%s/login?once=%s", listener.Addr(), once)
+	return func(ctx context.Context) error { return serveConsole(ctx, listener, made) }, nil
+}
+
+// consoleLine says where the console is.
+func (n *node) consoleLine() string {
+	if n.console == "" {
+		return ""
+	}
+	return "\nThe console, for one login:  " + n.console + "\n"
 }
 
 func (n *node) startS3(ctx context.Context, cfg nodeConfig) error {

@@ -260,7 +260,7 @@ func startHome(t *testing.T, flags ...string) *home {
 // start starts the node, again after a stop: its environment then has the new ports.
 func (h *home) start(t *testing.T, flags ...string) {
 	t.Helper()
-	h.up = h.terminal.start(t, append([]string{"up", "--data", h.data, "--nats-port", "0", "--s3-addr", "127.0.0.1:0"}, flags...)...)
+	h.up = h.terminal.start(t, append([]string{"up", "--data", h.data, "--nats-port", "0", "--s3-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"}, flags...)...)
 	h.up.await(t, "loadfleet is up")
 	text, err := os.ReadFile(filepath.Join(h.data, envFile))
 	if err != nil {

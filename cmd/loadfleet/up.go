@@ -16,8 +16,8 @@ func (p *program) up() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Run the whole fleet in this process, on embedded NATS and S3",
-		Long: `Up runs NATS JetStream, an S3 server, a dispatcher and a worker in one process,
-on loopback, with all data in one directory, until it is interrupted. The file
+		Long: `Up runs NATS JetStream, an S3 server, a dispatcher, a worker and the console in one
+process, on loopback, with all data in one directory, until it is interrupted. The file
 env in that directory sets the environment for the other commands and for the
 AWS command line. With --servers-only it runs NATS and S3, and dispatchers and
 workers are processes of their own.`,
@@ -40,9 +40,9 @@ In another terminal:
   %[5]s destination apply -f testdata/destinations/acme.yaml
   %[5]s publish --destination acme --table ads --date-column date --wait rows.ndjson
   aws s3 ls --recursive s3://acme
-
+%[6]s
 Stop it with Ctrl-C: what is in work is finished or given back.
-`, n.nats.URL(), n.s3.Endpoint(), cfg.dir, env, invocation())
+`, n.nats.URL(), n.s3.Endpoint(), cfg.dir, env, invocation(), n.consoleLine())
 			select {
 			case <-cmd.Context().Done():
 				return nil
@@ -57,7 +57,8 @@ Stop it with Ctrl-C: what is in work is finished or given back.
 	f.StringVar(&cfg.s3Addr, "s3-addr", "127.0.0.1:9000", "address of the S3 server")
 	f.StringSliceVar(&cfg.buckets, "bucket", []string{"acme"}, "buckets to make")
 	f.StringVar(&cfg.stageURL, "stage-url", "", "where staged extractions' files are, as for the dispatcher; default: the folder stage of --data")
-	f.BoolVar(&cfg.serversOnly, "servers-only", false, "run NATS and S3 only, no dispatcher and no worker")
+	f.StringVar(&cfg.consoleAddr, "console-addr", "127.0.0.1:8080", "address of the console; empty for none")
+	f.BoolVar(&cfg.serversOnly, "servers-only", false, "run NATS and S3 only, no dispatcher, worker and console")
 	cfg.dispatcher.Program, cfg.worker.Program = programVersion(), programVersion()
 	bindDispatcher(f, &cfg.dispatcher)
 	bindWorker(f, &cfg.worker)

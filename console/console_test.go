@@ -1,0 +1,329 @@
+package console_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/console"
+	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+	"github.com/loadfleet/loadfleet/queue/queuetest"
+)
+
+const (
+	operatorToken = "operators-token-0123456789"
+	viewerToken   = "viewers-token-0123456789"
+	secret        = "wJalrXUtnFEMI+K7MDENG/bPxRfiCYSECRETKEY1"
+	hostile       = "<script>alert(1)</script>\u202e\"'&"
+)
+
+// desk is a console on a queue with something of everything, all of it named by
+// somebody who means harm.
+type desk struct {
+	*queuetest.Fixture
+	server *httptest.Server
+}
+
+func open(t *testing.T, change func(*console.Config)) *desk {
+	t.Helper()
+	f := queuetest.Start(t)
+	keyring, err := destination.NewKeyring(destination.NewSealKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, err := console.ParseTokens("operator ann " + operatorToken + "\nviewer vic " + viewerToken + " # a comment\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := console.Config{Queue: f.Queue, Keyring: keyring, Access: access, Version: "test"}
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := console.New(cfg, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{Fixture: f, server: httptest.NewServer(c.Handler())}
+	t.Cleanup(d.server.Close)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+
+	s, err := destination.Parse(fmt.Appendf(nil, "id: acme\ntitle: %q\nconnection_option: access_keys\naccess_key_id: AKIAIOSFODNN7EXAMPLE\nsecret_access_key: %s\nregion: eu-central-1\nbucket: acme\nfolder: out\nfile_name: '{{YYYY}}-{{MM}}-{{DD}}'\nfile_format: csv\n", hostile, secret), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := keyring.Seal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Destinations().Put(t.Context(), "acme", sealed, queue.Any); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []messages.Event{
+		{Kind: messages.EventDispatched, Workspace: "ws", Extraction: "e1", Destination: "acme", Table: hostile, Plan: &messages.Plan{Loads: 1, Rows: 3}},
+		{Kind: messages.EventOutcome, Workspace: "ws", Extraction: "e1", Destination: "acme", Outcome: &messages.Outcome{
+			Load: strings.Repeat("a", 32), Result: messages.DeadLettered, Bucket: "acme", Key: hostile, Format: "csv", Rows: 3, Generation: 1, Attempts: 1, Worker: hostile,
+			Ended: time.Now().UTC(), Failure: &messages.Failure{Reason: messages.ReasonBadRow, Message: hostile, Remedy: hostile},
+		}},
+		{Kind: messages.EventFailed, Workspace: "ws", Extraction: "e2", Destination: "acme", Failure: &messages.Failure{Reason: messages.ReasonBadRow, Message: hostile, Remedy: hostile}},
+	} {
+		if err := f.Publish(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.bury(t)
+	for limit := time.Now().Add(20 * time.Second); !strings.Contains(d.body(t, d.as(t, operatorToken), "/extractions"), "e2"); {
+		if time.Now().After(limit) {
+			t.Fatal("the console has not heard of the extractions")
+		}
+	}
+	return d
+}
+
+// bury leaves a commit that cannot be dispatched.
+func (d *desk) bury(t *testing.T) {
+	t.Helper()
+	e, err := d.Extract(t.Context(), messages.Commit{WorkspaceID: "ws", Extraction: "e3", Destination: "acme", Filename: hostile, Generation: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commits, err := d.Commits(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer commits.Close()
+	delivery, err := commits.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := delivery.DeadLetter(t.Context(), messages.DeadLetter{
+		Destination: "acme", Failure: messages.Failure{Reason: messages.ReasonBadRow, Message: hostile, Remedy: hostile},
+		Attempts: []messages.Attempt{{Worker: hostile, Time: time.Now().UTC(), Error: hostile}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// as is a client that has logged in with a token.
+func (d *desk) as(t *testing.T, token string) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	answer, err := client.PostForm(d.server.URL+"/login", url.Values{"token": {token}, "next": {"//elsewhere.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK || answer.Request.URL.Path != "/" || answer.Request.URL.Host != strings.TrimPrefix(d.server.URL, "http://") {
+		t.Fatalf("the login led to %s: %s", answer.Request.URL, answer.Status)
+	}
+	return client
+}
+
+func (d *desk) do(t *testing.T, client *http.Client, method, path string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, d.server.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	return answer, string(body)
+}
+
+func (d *desk) body(t *testing.T, client *http.Client, path string) string {
+	t.Helper()
+	answer, body := d.do(t, client, http.MethodGet, path, nil)
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", path, answer.Status)
+	}
+	return body
+}
+
+// pages are those that look, and acts those that only operators may ask for.
+var (
+	pages = []string{"/", "/extractions", "/extractions/ws/e1", "/extractions/ws/e2", "/deadletters", "/deadletters/1", "/destinations", "/destinations/acme", "/calendar/acme"}
+	acts  = []string{"GET /destinations/acme/edit", "GET /destinations/new/edit", "POST /destinations/acme/edit", "POST /destinations/judge", "POST /destinations/acme/check", "POST /destinations/acme/pause", "POST /deadletters"}
+)
+
+func TestNobodyComesIn(t *testing.T) {
+	d := open(t, nil)
+	stranger := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	asked := append([]string(nil), acts...)
+	for _, p := range pages {
+		asked = append(asked, "GET "+p)
+	}
+	for _, one := range asked {
+		method, path, _ := strings.Cut(one, " ")
+		answer, body := d.do(t, stranger, method, path, http.Header{"X-Forwarded-User": {"ann"}, "X-Forwarded-Role": {"operator"}})
+		if answer.StatusCode != http.StatusSeeOther || !strings.HasPrefix(answer.Header.Get("Location"), "/login") || strings.Contains(body, "acme") && !strings.Contains(path, "acme") {
+			t.Errorf("%s: %s to %s", one, answer.Status, answer.Header.Get("Location"))
+		}
+	}
+	if answer, _ := d.do(t, stranger, http.MethodGet, "/live", nil); answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("live: %s", answer.Status)
+	}
+	answer, err := stranger.PostForm(d.server.URL+"/login", url.Values{"token": {viewerToken + "x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusUnauthorized || len(answer.Cookies()) > 0 {
+		t.Errorf("a wrong token: %s, %v", answer.Status, answer.Cookies())
+	}
+}
+
+func TestViewerLooksOnly(t *testing.T) {
+	d := open(t, nil)
+	viewer := d.as(t, viewerToken)
+	for _, path := range pages {
+		body := d.body(t, viewer, path)
+		if strings.Contains(body, `name="do"`) || strings.Contains(body, "/pause") || strings.Contains(body, "/edit") {
+			t.Errorf("%s shows a viewer what to press", path)
+		}
+	}
+	for _, one := range acts {
+		method, path, _ := strings.Cut(one, " ")
+		if answer, body := d.do(t, viewer, method, path, nil); answer.StatusCode != http.StatusForbidden || !strings.Contains(body, "operator") {
+			t.Errorf("%s: %s, want 403", one, answer.Status)
+		}
+	}
+}
+
+// TestAnotherSiteCannotAct: a page elsewhere that posts here in the name of who
+// is logged in.
+func TestAnotherSiteCannotAct(t *testing.T) {
+	d := open(t, nil)
+	operator := d.as(t, operatorToken)
+	for _, header := range []http.Header{{"Sec-Fetch-Site": {"cross-site"}}, {"Origin": {"https://elsewhere.example"}}} {
+		if answer, _ := d.do(t, operator, http.MethodPost, "/destinations/acme/pause", header); answer.StatusCode != http.StatusForbidden {
+			t.Errorf("%v: %s, want 403", header, answer.Status)
+		}
+	}
+	login, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).PostForm(d.server.URL+"/login", url.Values{"token": {operatorToken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = login.Body.Close()
+	if c := login.Cookies(); len(c) != 1 || !c[0].HttpOnly || c[0].SameSite != http.SameSiteStrictMode {
+		t.Errorf("the session's cookie: %v, want it for this site and no script", c)
+	}
+}
+
+// TestNamesAreText: what others named is on every page as text, and no page needs
+// a script or style of its own.
+func TestNamesAreText(t *testing.T) {
+	d := open(t, nil)
+	operator := d.as(t, operatorToken)
+	inline := regexp.MustCompile(`(?i)<script(?:[^>]*)>[^<]|<style|\sstyle=|\son[a-z]+=|javascript:`)
+	for _, path := range append(append([]string(nil), pages...), "/destinations/acme/edit", "/destinations/new/edit", "/deadletters?reason="+url.QueryEscape(hostile), "/extractions?find="+url.QueryEscape(hostile)) {
+		answer, body := d.do(t, operator, http.MethodGet, path, nil)
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, answer.Status)
+		}
+		if strings.Contains(body, "<script>alert") || strings.Contains(body, "ZgotmplZ") {
+			t.Errorf("%s: a name became markup", path)
+		}
+		if found := inline.FindString(body); found != "" {
+			t.Errorf("%s: %q is not allowed by the policy", path, found)
+		}
+		if csp := answer.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+			t.Errorf("%s: policy %q", path, csp)
+		}
+	}
+}
+
+// TestP10NoSecretOnAnyPage: not in forms, not in what is posted and judged wrong.
+func TestP10NoSecretOnAnyPage(t *testing.T) {
+	d := open(t, nil)
+	operator := d.as(t, operatorToken)
+	forms := []string{secret, url.QueryEscape(secret), strings.ReplaceAll(secret, "+", "&#43;"), operatorToken, viewerToken}
+	look := func(what, body string) {
+		t.Helper()
+		for _, form := range forms {
+			if strings.Contains(body, form) {
+				t.Errorf("%s shows %s", what, form)
+			}
+		}
+	}
+	for _, path := range append(append([]string(nil), pages...), "/destinations/acme/edit") {
+		look(path, d.body(t, operator, path))
+	}
+	for _, path := range []string{"/destinations/judge", "/destinations/acme/edit"} {
+		answer, err := operator.PostForm(d.server.URL+path, url.Values{"id": {"acme"}, "secret_access_key": {secret}, "title": {secret}, "folder": {"{{nobody}}"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), "nobody") {
+			t.Fatalf("%s: %s, %v", path, answer.Status, err)
+		}
+		_, withoutTitle, _ := strings.Cut(string(body), "f-workspaces")
+		look(path, withoutTitle)
+	}
+}
+
+// TestProxySignsIn: headers count from a proxy that is trusted.
+func TestProxySignsIn(t *testing.T) {
+	d := open(t, func(c *console.Config) { c.Access.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
+	plain := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, c := range []struct {
+		user, role string
+		want       int
+	}{
+		{"ann", "operator", http.StatusOK}, {"vic", "viewer", http.StatusForbidden}, {"vic", "", http.StatusForbidden}, {"", "operator", http.StatusSeeOther},
+	} {
+		answer, _ := d.do(t, plain, http.MethodGet, "/destinations/acme/edit", http.Header{"X-Forwarded-User": {c.user}, "X-Forwarded-Role": {c.role}})
+		if answer.StatusCode != c.want {
+			t.Errorf("%s as %q: %d, want %d", c.user, c.role, answer.StatusCode, c.want)
+		}
+	}
+}
+
+func TestParseTokens(t *testing.T) {
+	if _, err := console.ParseTokens("operator ann short\nroot bob 01234567890123456789\nviewer 01234567890123456789\n"); err == nil ||
+		!strings.Contains(err.Error(), "line 1") || !strings.Contains(err.Error(), "line 2") || !strings.Contains(err.Error(), "line 3") {
+		t.Errorf("got %v, want every mistake with its line", err)
+	}
+	access, err := console.ParseTokens("operator ann " + operatorToken)
+	if err != nil || strings.Contains(fmt.Sprintf("%v %+v %#v %s", access, access, access, access), operatorToken) {
+		t.Errorf("%v: an access prints its tokens", err)
+	}
+}

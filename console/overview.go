@@ -1,0 +1,74 @@
+package console
+
+import (
+	"slices"
+	"time"
+
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
+)
+
+// overview answers the first questions: is everything loaded, what is stuck,
+// why, and where to press.
+type overview struct {
+	Status      *queue.Status
+	Open        []*queue.ExtractionState // not ended, the oldest first
+	Failed      []*queue.ExtractionState // lately
+	Dead        int
+	Parked      int64
+	Waiting     uint64
+	Late        int
+	Rows, Loads Curve
+	Bytes       Curve
+	Nearly      []queue.StreamStatus // full
+}
+
+// lateAfter is how long an extraction may take before it is called late.
+const lateAfter = 15 * time.Minute
+
+func (c *Console) overview(r *request) (any, error) {
+	r.name = "overview"
+	status, err := c.cfg.Queue.Status(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	o := overview{Status: status}
+	for _, s := range c.index.All() {
+		switch {
+		case !ended(s):
+			o.Open = append(o.Open, s)
+			if late(s) {
+				o.Late++
+			}
+		case s.State == messages.EventFailed && time.Since(s.Ended) < 24*time.Hour:
+			o.Failed = append(o.Failed, s)
+		}
+	}
+	slices.Reverse(o.Open)
+	o.Open, o.Failed = o.Open[:min(len(o.Open), 20)], o.Failed[:min(len(o.Failed), 10)]
+	for _, d := range status.DeadLetters {
+		o.Dead += d.Count
+	}
+	for _, p := range status.Parked {
+		o.Parked += p.Loads
+	}
+	for _, l := range status.Lanes {
+		o.Waiting += l.Pending
+	}
+	for _, s := range status.Streams {
+		if s.Full() >= queue.NearlyFull {
+			o.Nearly = append(o.Nearly, s)
+		}
+	}
+	o.Rows = c.pace.curve(func(s sample) int64 { return s.rows })
+	o.Loads = c.pace.curve(func(s sample) int64 { return s.loads })
+	o.Bytes = c.pace.curve(func(s sample) int64 { return s.size })
+	return o, nil
+}
+
+// ended reports whether nothing more is to be expected of an extraction.
+func ended(s *queue.ExtractionState) bool {
+	return s.State == messages.EventCompleted || s.State == messages.EventFailed || s.Plan != nil && s.Left() == 0
+}
+
+func late(s *queue.ExtractionState) bool { return !ended(s) && time.Since(s.Accepted) > lateAfter }
