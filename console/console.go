@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,6 +41,7 @@ type Config struct {
 type Console struct {
 	cfg      Config
 	index    *queue.ExtractionIndex
+	present  atomic.Pointer[queue.Presences] // nil until Run listens
 	pace     *pace
 	sessions sessions
 	pages    map[string]*template.Template
@@ -58,7 +60,7 @@ var static embed.FS
 // New makes a console. Nothing is shown of extractions until Run runs.
 func New(cfg Config, log *zap.Logger) (*Console, error) {
 	c := &Console{cfg: cfg, log: log, index: cfg.Queue.IndexExtractions(keptExtractions), pages: map[string]*template.Template{}}
-	c.pace = newPace(c.index)
+	c.pace = newPace(c.index, c.processes)
 	names, err := fs.Glob(templates, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -75,6 +77,12 @@ func New(cfg Config, log *zap.Logger) (*Console, error) {
 
 // Run keeps what the pages show current until ctx ends.
 func (c *Console) Run(ctx context.Context) error {
+	present, err := c.cfg.Queue.Presences(ctx)
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	defer present.Close()
+	c.present.Store(present)
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() { c.pace.run(ctx) })
@@ -116,6 +124,7 @@ func (c *Console) Handler() http.Handler {
 		"POST /destinations/{id}/check":    c.checkDestination,
 		"POST /destinations/{id}/{action}": c.turnDestination,
 		"POST /deadletters":                c.decideDeadLetters,
+		"POST /fleet/{name}/{action}":      c.instruct,
 	} {
 		mux.Handle(pattern, c.shown(Operator, page))
 	}

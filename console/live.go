@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 )
 
@@ -52,7 +53,8 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 
 // pace is how fast loads ended over the last minutes.
 type pace struct {
-	index *queue.ExtractionIndex
+	index     *queue.ExtractionIndex
+	processes func() []messages.Presence
 
 	mu      sync.Mutex
 	samples []sample // the latest last
@@ -60,7 +62,10 @@ type pace struct {
 
 type sample struct {
 	at                time.Time
-	loads, rows, size int64
+	loads, rows, size float64
+	// Seconds that processes have spent in each stage; those of processes that
+	// went are missing, and a curve never goes below zero.
+	decode, encode, put float64
 }
 
 const (
@@ -68,15 +73,23 @@ const (
 	paceKeep  = 150 // five minutes
 )
 
-func newPace(x *queue.ExtractionIndex) *pace { return &pace{index: x} }
+func newPace(x *queue.ExtractionIndex, processes func() []messages.Presence) *pace {
+	return &pace{index: x, processes: processes}
+}
 
 func (p *pace) run(ctx context.Context) {
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	for {
 		n := p.index.Counts().Total()
+		now := sample{at: time.Now(), loads: float64(n.Loads), rows: float64(n.Rows), size: float64(n.Bytes)}
+		for _, one := range p.processes() {
+			now.decode += one.DecodeSeconds
+			now.encode += one.EncodeSeconds
+			now.put += one.PutSeconds
+		}
 		p.mu.Lock()
-		p.samples = append(p.samples, sample{time.Now(), n.Loads, n.Rows, n.Bytes})
+		p.samples = append(p.samples, now)
 		p.samples = p.samples[max(0, len(p.samples)-paceKeep):]
 		p.mu.Unlock()
 		select {
@@ -94,14 +107,14 @@ type Curve struct {
 }
 
 // curve draws the rate of what a sample says.
-func (p *pace) curve(of func(sample) int64) Curve {
+func (p *pace) curve(of func(sample) float64) Curve {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var rates []float64
 	var c Curve
 	for i := 1; i < len(p.samples); i++ {
 		a, b := p.samples[i-1], p.samples[i]
-		rate := max(float64(of(b)-of(a))/b.at.Sub(a.at).Seconds(), 0)
+		rate := max((of(b)-of(a))/b.at.Sub(a.at).Seconds(), 0)
 		rates = append(rates, rate)
 		c.Peak = max(c.Peak, rate)
 	}
@@ -116,7 +129,7 @@ func (p *pace) curve(of func(sample) int64) Curve {
 	var b strings.Builder
 	for i, r := range rates {
 		x := 300 * float64(paceKeep-len(rates)+i) / (paceKeep - 1)
-		y := 58 - 56*r/max(c.Peak, 1)
+		y := 58 - 56*r/max(c.Peak, 1e-9)
 		fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
 	}
 	c.Points = b.String()

@@ -20,6 +20,9 @@ type overview struct {
 	Late        int
 	Rows, Loads Curve
 	Bytes       Curve
+	Decode      Curve
+	Encode, Put Curve
+	Processes   []messages.Presence
 	Nearly      []queue.StreamStatus // full
 }
 
@@ -60,9 +63,13 @@ func (c *Console) overview(r *request) (any, error) {
 			o.Nearly = append(o.Nearly, s)
 		}
 	}
-	o.Rows = c.pace.curve(func(s sample) int64 { return s.rows })
-	o.Loads = c.pace.curve(func(s sample) int64 { return s.loads })
-	o.Bytes = c.pace.curve(func(s sample) int64 { return s.size })
+	o.Rows = c.pace.curve(func(s sample) float64 { return s.rows })
+	o.Loads = c.pace.curve(func(s sample) float64 { return s.loads })
+	o.Bytes = c.pace.curve(func(s sample) float64 { return s.size })
+	o.Decode = c.pace.curve(func(s sample) float64 { return s.decode })
+	o.Encode = c.pace.curve(func(s sample) float64 { return s.encode })
+	o.Put = c.pace.curve(func(s sample) float64 { return s.put })
+	o.Processes = c.processes()
 	return o, nil
 }
 

@@ -72,7 +72,7 @@ func functions() template.FuncMap {
 		"count": count, "size": size, "age": age, "when": when, "percent": percent,
 		"int": func(s string) int64 { n, _ := strconv.ParseInt(s, 10, 64); return n },
 		"curve": func(name string, c Curve) map[string]string {
-			return map[string]string{"Name": name, "Now": count(int64(c.Now)), "Peak": count(int64(c.Peak)), "Points": c.Points}
+			return map[string]string{"Name": name, "Now": rate(c.Now), "Peak": rate(c.Peak), "Points": c.Points}
 		},
 		"indent": func(doc string) string {
 			var b bytes.Buffer
@@ -121,6 +121,14 @@ func count(n any) string {
 		s = s[:i] + " " + s[i:] // a narrow no-break space
 	}
 	return s
+}
+
+// rate is a number with as many digits as say something.
+func rate(n float64) string {
+	if n != 0 && n < 10 {
+		return fmt.Sprintf("%.1f", n)
+	}
+	return count(int64(n))
 }
 
 func size(n int64) string {

@@ -198,6 +198,9 @@ func TestConsoleActs(t *testing.T) {
 	if f := h.run(t, exitOK, "", "destination", "list"); !strings.Contains(f.out, "paused") {
 		t.Errorf("destination list says %s", f.out)
 	}
+	base := login[:strings.Index(login, "/login")]
+	step("pause the worker", chromedp.Navigate(base+"/"), chromedp.WaitVisible(`//button[text()="Pause"]`), chromedp.Click(`//button[text()="Pause"]`), chromedp.WaitVisible(`//span[text()="paused"]`))
+	step("and resume it", chromedp.Click(`//button[text()="Resume"]`), chromedp.WaitVisible(`//button[text()="Pause"]`))
 	step("keys", chromedp.KeyEvent("g"), chromedp.KeyEvent("e"), chromedp.WaitVisible(`//h1[text()="Extractions"]`))
 	// The link is good for one login.
 	answer, err := http.Get(login) //nolint:noctx // of a test
