@@ -38,6 +38,10 @@ func newMeters(d *Dispatcher, r prometheus.Registerer) *meters {
 		}),
 	}
 	r.MustRegister(m.extractions, m.loads, m.rows, m.took, newLagCollector(d.queue, d.log))
+	// From 0 on, or the first of a kind would be no increase.
+	for _, reason := range messages.Reasons() {
+		m.extractions.WithLabelValues("reject", string(reason))
+	}
 	for name, now := range map[string]func() float64{
 		"loadfleet_dispatcher_extractions_in_flight": func() float64 { return float64(d.done.inFlight.Load()) },
 		"loadfleet_dispatcher_memory_budget_bytes":   func() float64 { return float64(d.cfg.MemoryBytes) },

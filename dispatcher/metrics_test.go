@@ -26,7 +26,19 @@ func TestMetrics(t *testing.T) {
 # HELP loadfleet_extractions_total Deliveries of commits, by what became of them and why: dispatched, retry, reject, hold or release.
 # TYPE loadfleet_extractions_total counter
 loadfleet_extractions_total{reason="",verdict="dispatched"} 1
+loadfleet_extractions_total{reason="invalid-commit",verdict="reject"} 0
+loadfleet_extractions_total{reason="workspace",verdict="reject"} 0
+loadfleet_extractions_total{reason="unknown-destination",verdict="reject"} 0
+loadfleet_extractions_total{reason="incomplete",verdict="reject"} 0
+loadfleet_extractions_total{reason="count",verdict="reject"} 0
+loadfleet_extractions_total{reason="undecodable",verdict="reject"} 0
 loadfleet_extractions_total{reason="bad-row",verdict="reject"} 1
+loadfleet_extractions_total{reason="drift",verdict="reject"} 0
+loadfleet_extractions_total{reason="partial",verdict="reject"} 0
+loadfleet_extractions_total{reason="key",verdict="reject"} 0
+loadfleet_extractions_total{reason="destination",verdict="reject"} 0
+loadfleet_extractions_total{reason="exhausted",verdict="reject"} 0
+loadfleet_extractions_total{reason="poison",verdict="reject"} 0
 # HELP loadfleet_dispatched_loads_total Loads of extractions that were dispatched.
 # TYPE loadfleet_dispatched_loads_total counter
 loadfleet_dispatched_loads_total 2

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/storage"
 )
@@ -66,7 +67,7 @@ func newMeters(w *Worker, r prometheus.Registerer) *meters {
 	}
 	gauge("loadfleet_worker_paused", "1 while an operator has paused the worker.", is(messages.ProcessPaused))
 	gauge("loadfleet_worker_draining", "1 while the worker finishes what it has, before it ends.", is(messages.ProcessDraining))
-	return &meters{
+	m := &meters{
 		loads:    counter("loadfleet_loads_total", "Loads that ended, by result and file format.", "result", "format"),
 		verdicts: counter("loadfleet_load_verdicts_total", "Deliveries of loads that did not end well, by what became of them and why.", "verdict", "reason"),
 		rows:     counter("loadfleet_rows_total", "Rows of loads that ended well.", "format"),
@@ -80,11 +81,22 @@ func newMeters(w *Worker, r prometheus.Registerer) *meters {
 		back:         counter("loadfleet_s3_received_bytes_total", "Bytes of bodies that stores announced.", "destination", "operation"),
 		destinations: map[string]bool{},
 	}
+	// From 0 on, or the first of a kind would be no increase.
+	for _, result := range messages.Results() {
+		for _, format := range encoding.Formats() {
+			m.loads.WithLabelValues(string(result), string(format))
+		}
+	}
+	m.loads.WithLabelValues(string(messages.DeadLettered), noFormat)
+	return m
 }
+
+// noFormat is the format of a load that cannot be read.
+const noFormat = "none"
 
 // ended counts a load that ended.
 func (m *meters) ended(l *messages.Load, result messages.Result, made carried) {
-	format := ""
+	format := noFormat
 	if l != nil {
 		format = string(l.Format())
 	}

@@ -30,8 +30,37 @@ func TestMetrics(t *testing.T) {
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(fmt.Sprintf(`
 # HELP loadfleet_loads_total Loads that ended, by result and file format.
 # TYPE loadfleet_loads_total counter
+loadfleet_loads_total{format="avro",result="dead-lettered"} 0
+loadfleet_loads_total{format="avro",result="deleted"} 0
+loadfleet_loads_total{format="avro",result="loaded"} 0
+loadfleet_loads_total{format="avro",result="superseded"} 0
+loadfleet_loads_total{format="avro",result="unchanged"} 0
 loadfleet_loads_total{format="csv",result="dead-lettered"} 1
+loadfleet_loads_total{format="csv",result="deleted"} 0
 loadfleet_loads_total{format="csv",result="loaded"} 1
+loadfleet_loads_total{format="csv",result="superseded"} 0
+loadfleet_loads_total{format="csv",result="unchanged"} 0
+loadfleet_loads_total{format="csv+gzip",result="dead-lettered"} 0
+loadfleet_loads_total{format="csv+gzip",result="deleted"} 0
+loadfleet_loads_total{format="csv+gzip",result="loaded"} 0
+loadfleet_loads_total{format="csv+gzip",result="superseded"} 0
+loadfleet_loads_total{format="csv+gzip",result="unchanged"} 0
+loadfleet_loads_total{format="json",result="dead-lettered"} 0
+loadfleet_loads_total{format="json",result="deleted"} 0
+loadfleet_loads_total{format="json",result="loaded"} 0
+loadfleet_loads_total{format="json",result="superseded"} 0
+loadfleet_loads_total{format="json",result="unchanged"} 0
+loadfleet_loads_total{format="json+gzip",result="dead-lettered"} 0
+loadfleet_loads_total{format="json+gzip",result="deleted"} 0
+loadfleet_loads_total{format="json+gzip",result="loaded"} 0
+loadfleet_loads_total{format="json+gzip",result="superseded"} 0
+loadfleet_loads_total{format="json+gzip",result="unchanged"} 0
+loadfleet_loads_total{format="none",result="dead-lettered"} 0
+loadfleet_loads_total{format="parquet",result="dead-lettered"} 0
+loadfleet_loads_total{format="parquet",result="deleted"} 0
+loadfleet_loads_total{format="parquet",result="loaded"} 0
+loadfleet_loads_total{format="parquet",result="superseded"} 0
+loadfleet_loads_total{format="parquet",result="unchanged"} 0
 # HELP loadfleet_load_verdicts_total Deliveries of loads that did not end well, by what became of them and why.
 # TYPE loadfleet_load_verdicts_total counter
 loadfleet_load_verdicts_total{reason="exhausted",verdict="retry"} 1

@@ -180,9 +180,11 @@ func (w *Worker) settle(ctx context.Context, d *queue.LoadDelivery, past queue.P
 		// The load stays on the queue, and the log says why each time.
 		return hold, errors.Join(err, d.Postpone(ctx, spread(w.cfg.ParkDelay), past))
 	}
-	if err == nil && d.Load != nil {
+	if err == nil {
 		w.done.loads.Add(1)
 		w.meters.ended(d.Load, messages.DeadLettered, carried{})
+	}
+	if err == nil && d.Load != nil {
 		w.completion.loadEnded(d.Load.Workspace, d.Load.Extraction)
 	}
 	return reject, err
