@@ -98,7 +98,7 @@ const noFormat = "none"
 func (m *meters) ended(l *messages.Load, result messages.Result, made carried) {
 	format := noFormat
 	if l != nil {
-		format = string(l.Format())
+		format = l.Format()
 	}
 	m.loads.WithLabelValues(string(result), format).Inc()
 	if l == nil || result == messages.DeadLettered {
