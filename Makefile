@@ -71,6 +71,7 @@ bench-peers-full: setup ## the jobs of a million rows, three times: about an hou
 
 bench-fairness: ## how long healthy destinations' loads take beside one that refuses and one that is slow, against without (docs/benchmarks.md)
 	TMPDIR=$(BENCH_DATA) go test -run '^$$' -bench '^BenchmarkFairness$$' -benchtime 8x ./worker | grep -v INTERNAL
+	TMPDIR=$(BENCH_DATA) go test -run '^$$' -bench '^BenchmarkBehindBackfill$$' -benchtime 1x ./worker | grep -v INTERNAL
 
 bench-smoke: ## every benchmark of the encoders once, for whether it still runs
 	go test -run '^$$' -bench . -benchtime 1x ./encoding

@@ -146,3 +146,63 @@ func fairness(b *testing.B, neighbours bool) []time.Duration {
 	b.StartTimer()
 	return took
 }
+
+// BenchmarkBehindBackfill measures the time from dispatch to outcome of a single
+// fresh load while another destination's backfill of 10,000 loads is worked on by
+// the same worker, and while nothing else is there.
+func BenchmarkBehindBackfill(b *testing.B) {
+	const backfill, singles = 10_000, 20
+	took := map[bool][]time.Duration{}
+	for b.Loop() {
+		for _, busy := range []bool{false, true} {
+			r := &rig{Fixture: queuetest.Start(b), t: b, bucket: bucketName(int(buckets.Add(1)-1) % maxBucket), log: newLogbook()}
+			var err error
+			if r.keyring, err = destination.NewKeyring(destination.NewSealKey()); err != nil {
+				b.Fatal(err)
+			}
+			r.endpoint = delayed(b, fairPut)
+			for _, id := range []string{"acme", "backfill"} {
+				r.apply(func(s *destination.Settings) { s.ID = id })
+			}
+			if busy {
+				out := r.Dispatch(b.Context(), workspace, "history", "plan")
+				content := rows(b, "history", 3)
+				for i := range backfill {
+					l, payload := r.load(spec{extraction: "history", rows: content, change: func(l *messages.Load) {
+						l.Destination, l.Lane, l.Key = "backfill", messages.Backfill, fmt.Sprintf("history/%d", i)
+						rename(l)
+					}})
+					if err := out.Add(b.Context(), l, payload); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := out.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithCancel(b.Context())
+			ended := make(chan error, 1)
+			w := worker.New(r.Connect(b), r.keyring, worker.Config{Slots: 16, Grace: time.Millisecond, Storage: quick()}, zap.New(r.log))
+			go func() { ended <- w.Run(ctx) }()
+			for i := range singles {
+				began := time.Now()
+				o := r.outcome(r.to("acme", fmt.Sprintf("single%d", i), fmt.Sprintf("single/%d", i)))
+				took[busy] = append(took[busy], o.Ended.Sub(began))
+			}
+			if done := len(r.ended("history")); busy && done == backfill {
+				b.Fatalf("the backfill was over before the single loads were")
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	median := func(all []time.Duration) float64 {
+		slices.Sort(all)
+		return all[len(all)/2].Seconds() * 1000
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(took[false]), "alone-ms")
+	b.ReportMetric(median(took[true]), "behind-ms")
+}
