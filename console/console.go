@@ -109,6 +109,7 @@ func (c *Console) Handler() http.Handler {
 		"GET /{$}":                   c.overview,
 		"GET /extractions":           c.extractions,
 		"GET /extractions/{ws}/{id}": c.extraction,
+		"GET /loads":                 c.loads,
 		"GET /deadletters":           c.deadLetters,
 		"GET /deadletters/{seq}":     c.deadLetter,
 		"GET /destinations":          c.destinations,

@@ -178,7 +178,7 @@ func (d *desk) body(t *testing.T, client *http.Client, path string) string {
 
 // pages are those that look, and acts those that only operators may ask for.
 var (
-	pages = []string{"/", "/extractions", "/extractions/ws/e1", "/extractions/ws/e2", "/deadletters", "/deadletters/1", "/destinations", "/destinations/acme", "/calendar/acme"}
+	pages = []string{"/", "/extractions", "/extractions/ws/e1", "/extractions/ws/e2", "/loads", "/deadletters", "/deadletters/1", "/destinations", "/destinations/acme", "/calendar/acme"}
 	acts  = []string{"GET /destinations/acme/edit", "GET /destinations/new/edit", "POST /destinations/acme/edit", "POST /destinations/judge", "POST /destinations/acme/check", "POST /destinations/acme/pause", "POST /deadletters", "POST /fleet/w/pause"}
 )
 

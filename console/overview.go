@@ -26,9 +26,6 @@ type overview struct {
 	Nearly      []queue.StreamStatus // full
 }
 
-// lateAfter is how long an extraction may take before it is called late.
-const lateAfter = 15 * time.Minute
-
 func (c *Console) overview(r *request) (any, error) {
 	r.name = "overview"
 	status, err := c.cfg.Queue.Status(r.Context())
@@ -74,8 +71,6 @@ func (c *Console) overview(r *request) (any, error) {
 }
 
 // ended reports whether nothing more is to be expected of an extraction.
-func ended(s *queue.ExtractionState) bool {
-	return s.State == messages.EventCompleted || s.State == messages.EventFailed || s.Plan != nil && s.Left() == 0
-}
+func ended(s *queue.ExtractionState) bool { return s.Over() }
 
-func late(s *queue.ExtractionState) bool { return !ended(s) && time.Since(s.Accepted) > lateAfter }
+func late(s *queue.ExtractionState) bool { return s.Late(time.Now(), queue.LateAfter) }

@@ -79,8 +79,12 @@ func outcomeSubjects(workspace, extraction string) string {
 }
 
 func (q *Queue) events(ctx context.Context, live bool, subjects ...string) iter.Seq2[messages.Event, error] {
+	return q.eventsOf(ctx, reading{stream: streamEvents, subjects: subjects, live: live})
+}
+
+func (q *Queue) eventsOf(ctx context.Context, r reading) iter.Seq2[messages.Event, error] {
 	return func(yield func(messages.Event, error) bool) {
-		for msg, err := range q.read(ctx, reading{stream: streamEvents, subjects: subjects, live: live}) {
+		for msg, err := range q.read(ctx, r) {
 			if err != nil {
 				yield(messages.Event{}, err)
 				return
@@ -120,6 +124,20 @@ func (s *ExtractionState) Left() int64 {
 		return 0
 	}
 	return max(s.Plan.Loads-s.Counts.Total().Loads, 0)
+}
+
+// LateAfter is how long an extraction may take before operators call it late.
+const LateAfter = 15 * time.Minute
+
+// Over reports whether nothing more is to be expected.
+func (s *ExtractionState) Over() bool {
+	return s.State == messages.EventCompleted || s.State == messages.EventFailed || s.Plan != nil && s.Left() == 0
+}
+
+// Late reports whether an extraction that was accepted longer than after ago is
+// not over.
+func (s *ExtractionState) Late(now time.Time, after time.Duration) bool {
+	return !s.Over() && now.Sub(s.Accepted) > after
 }
 
 // Updated is when the last thing happened.

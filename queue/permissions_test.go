@@ -358,6 +358,7 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	if n := drain(t, "outcomes", q.Outcomes(ctx, "ws", "e1")); n != 2 {
 		t.Errorf("outcomes: got %d, want 2", n)
 	}
+	drain(t, "outcomes of all", q.LoadOutcomes(ctx, queue.OutcomeFilter{Since: time.Now().Add(-time.Hour)}))
 	drain(t, "objects", q.Objects().All(ctx, "acme"))
 	if _, err := q.Objects().Get(ctx, "acme", "bucket", "key"); err != nil && !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("object: %v", err)

@@ -15,8 +15,9 @@ type reading struct {
 	stream      string
 	subjects    []string
 	headersOnly bool
-	live        bool   // follow what comes, until ctx ends
-	after       uint64 // begin behind this sequence
+	live        bool      // follow what comes, until ctx ends
+	after       uint64    // begin behind this sequence
+	since       time.Time // or with what was stored since then; zero for all
 }
 
 // How much a reading keeps on its way to us.
@@ -65,14 +66,18 @@ func (q *Queue) readFrom(ctx context.Context, r reading, next *uint64, patience 
 	var consumer jetstream.Consumer
 	err = q.retry(ctx, "open reader", func(ctx context.Context) error {
 		var err error
-		consumer, err = q.js.OrderedConsumer(ctx, r.stream, jetstream.OrderedConsumerConfig{
+		cfg := jetstream.OrderedConsumerConfig{
 			FilterSubjects: r.subjects,
 			DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
 			OptStartSeq:    *next,
 			HeadersOnly:    r.headersOnly,
 			// Its own repetitions would not end with ctx.
 			MaxResetAttempts: 1,
-		})
+		}
+		if !r.since.IsZero() && *next == r.after+1 { // nothing was read yet
+			cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &r.since
+		}
+		consumer, err = q.js.OrderedConsumer(ctx, r.stream, cfg)
 		return err
 	})
 	if err != nil {

@@ -41,21 +41,35 @@ func (p *program) onQueue(ctx context.Context, name string, do func(*queue.Queue
 
 func (p *program) extractionList() *cobra.Command {
 	var workspace, destination string
+	var late time.Duration
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List extractions, the latest first",
-		Args:  cobra.NoArgs,
+		Long: `List extractions, the latest first. With --late, only those that were accepted
+more than 15 minutes ago (or --late=2h) and are not over; the exit code is 4 when
+there is one.`,
+		Example: "  loadfleet extraction list --destination acme\n  loadfleet extraction list --late",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.onQueue(cmd.Context(), "extraction", func(q *queue.Queue) error {
 				states, err := q.Extractions(cmd.Context(), workspace)
 				if err != nil {
 					return err
 				}
+				now := time.Now()
 				states = slices.DeleteFunc(states, func(s *queue.ExtractionState) bool {
-					return destination != "" && s.Destination != destination
+					return destination != "" && s.Destination != destination || late > 0 && !s.Late(now, late)
 				})
+				var bad error
+				if late > 0 && len(states) > 0 {
+					bad = &codedError{exitBad, fmt.Errorf("late: %s; why: loadfleet status", many(int64(len(states)), "extraction"))}
+				}
 				if p.settings.json() {
-					return printJSON(p.out, states)
+					return errors.Join(printJSON(p.out, states), bad)
+				}
+				if late > 0 && len(states) == 0 {
+					fmt.Fprintln(p.out, "nothing is late")
+					return nil
 				}
 				var rows [][]string
 				for _, s := range states {
@@ -66,12 +80,14 @@ func (p *program) extractionList() *cobra.Command {
 					}
 					rows = append(rows, []string{s.Workspace, s.Extraction, s.Destination, s.Table, string(s.State), loads, ended, dead, n, when(s.Updated())})
 				}
-				return table(p.out, []string{"WORKSPACE", "EXTRACTION", "DESTINATION", "TABLE", "STATE", "LOADS", "ENDED", "DEAD", "ROWS", "UPDATED"}, rows)
+				return errors.Join(table(p.out, []string{"WORKSPACE", "EXTRACTION", "DESTINATION", "TABLE", "STATE", "LOADS", "ENDED", "DEAD", "ROWS", "UPDATED"}, rows), bad)
 			})
 		},
 	}
 	c.Flags().StringVar(&workspace, "workspace", "", "only this workspace's")
 	c.Flags().StringVar(&destination, "destination", "", "only this destination's")
+	c.Flags().DurationVar(&late, "late", 0, "only those that take longer than this and are not over")
+	c.Flags().Lookup("late").NoOptDefVal = queue.LateAfter.String()
 	return c
 }
 

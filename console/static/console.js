@@ -74,7 +74,7 @@ for (const text of document.querySelectorAll("[data-copy]")) {
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-  const to = { f: "/", e: "/extractions", d: "/destinations", l: "/deadletters" }[event.key];
+  const to = { f: "/", e: "/extractions", o: "/loads", d: "/destinations", l: "/deadletters" }[event.key];
   if (event.key === "g") went = Date.now();
   else if (to && Date.now() - went < 1500) location.assign(to);
   else if (event.key === "/") {
