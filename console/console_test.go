@@ -260,6 +260,9 @@ func TestNamesAreText(t *testing.T) {
 		if strings.Contains(body, "<script>alert") || strings.Contains(body, "ZgotmplZ") {
 			t.Errorf("%s: a name became markup", path)
 		}
+		if strings.Contains(body, "\u202e") && !strings.HasSuffix(path, "/edit") {
+			t.Errorf("%s: a name turns the direction of text", path)
+		}
 		if found := inline.FindString(body); found != "" {
 			t.Errorf("%s: %q is not allowed by the policy", path, found)
 		}

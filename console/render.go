@@ -56,8 +56,23 @@ func (c *Console) render(w http.ResponseWriter, code int, r *request, data any) 
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(code)
-	_, _ = w.Write(b.Bytes()) // nobody is left to tell
+	page := b.Bytes()
+	if r.name != "edit" && r.name != "judge" { // there a title is as it will be saved
+		page = []byte(bidi.Replace(b.String()))
+	}
+	_, _ = w.Write(page) // nobody is left to tell
 }
+
+// bidi shows the characters that turn the direction of text, with which a name
+// could make its neighbours read otherwise than they are. What a browser escapes
+// is escaped by the templates; these pass them.
+var bidi = func() *strings.Replacer {
+	var pairs []string
+	for _, r := range "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069" {
+		pairs = append(pairs, string(r), fmt.Sprintf("[U+%04X]", r))
+	}
+	return strings.NewReplacer(pairs...)
+}()
 
 func section(path string) string {
 	part, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")

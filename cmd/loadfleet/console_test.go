@@ -75,7 +75,7 @@ func consoleStage(t *testing.T) (h *home, login string) {
 // pagesOf the console, by what they are called in docs/console.
 func consolePages() [][2]string {
 	return [][2]string{
-		{"fleet", "/"}, {"extractions", "/extractions"}, {"extraction", "/extractions/acme/ads-2024-06"}, {"failed", "/extractions/acme/ads-broken"},
+		{"fleet", "/"}, {"extractions", "/extractions"}, {"extraction", "/extractions/acme/ads-2024-06"}, {"failed", "/extractions/acme/ads-broken"}, {"loads", "/loads"},
 		{"destinations", "/destinations"}, {"destination", "/destinations/acme"}, {"connect", "/destinations/new/edit"}, {"change", "/destinations/acme/edit"},
 		{"calendar", "/calendar/acme"}, {"deadletters", "/deadletters"}, {"deadletter", "/deadletters/1"}, {"login", "/login"},
 	}
@@ -120,7 +120,7 @@ func TestConsoleInABrowser(t *testing.T) {
 			if markup > 0 {
 				t.Errorf("%s: an account's name became markup", page[1])
 			}
-			if dir := os.Getenv("LOADFLEET_SCREENSHOTS"); dir != "" && (theme == "light" || page[0] == "fleet" || page[0] == "calendar") {
+			if dir := os.Getenv("LOADFLEET_SCREENSHOTS"); dir != "" {
 				picture(ctx, t, filepath.Join(dir, page[0]+"-"+theme+".png"))
 			}
 		}
