@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/messages"
@@ -39,6 +40,7 @@ type Config struct {
 	Grace        time.Duration         // given to extractions in work at a stop; default 20 s
 	MaxBatchSize int64                 // unpacked bytes of one batch; default 1 GiB
 	Metrics      prometheus.Registerer // nil: no metrics
+	Tracer       trace.TracerProvider  // nil: no spans
 	Stage        Stage                 // where staged extractions' files are; nil: they are refused
 }
 
@@ -112,6 +114,7 @@ type Dispatcher struct {
 	self   messages.Presence // what never changes of it
 	done   done
 	meters *meters
+	tracer trace.Tracer
 
 	mu    sync.Mutex
 	tries map[string]int // by the commit's subject: tries of it that failed here
@@ -122,7 +125,7 @@ type Dispatcher struct {
 func New(q *queue.Queue, cfg Config, log *zap.Logger) *Dispatcher {
 	cfg = cfg.withDefaults()
 	d := &Dispatcher{queue: q, cfg: cfg, log: log, self: self(cfg), tries: map[string]int{}}
-	d.meters = newMeters(d, cfg.Metrics)
+	d.meters, d.tracer = newMeters(d, cfg.Metrics), newTracer(cfg.Tracer)
 	return d
 }
 

@@ -146,6 +146,8 @@ const settleTime = 30 * time.Second
 // handle carries out one delivery and settles it, logging one line at its end.
 func (d *Dispatcher) handle(ctx context.Context, delivery *queue.CommitDelivery) {
 	started := time.Now()
+	ctx, span := d.start(ctx, delivery.Workspace, delivery.Extraction)
+	defer span.End()
 	e := &extraction{Workspace: delivery.Workspace, Extraction: delivery.Extraction, at: delivery.At}
 	fields := []zap.Field{
 		zap.String("extraction", e.Extraction), zap.String("workspace", e.Workspace), zap.Int("attempt", delivery.Attempt),
@@ -159,6 +161,7 @@ func (d *Dispatcher) handle(ctx context.Context, delivery *queue.CommitDelivery)
 	}
 	settled, reason, settle := d.settle(ctx, delivery, e, err)
 	d.meters.ended(settled, reason, counts, time.Since(started))
+	describe(span, settled, reason, counts, err)
 	fields = append(fields, zap.Int64("loads", counts.Loads), zap.Int64("rows", counts.Rows),
 		zap.Duration("took", time.Since(started)), zap.String("verdict", settled))
 	if err = errors.Join(err, settle); err != nil {

@@ -88,6 +88,7 @@ func (d *CommitDelivery) DeadLetter(ctx context.Context, letter messages.DeadLet
 	return d.terminate(ctx, string(letter.Failure.Reason), func(ctx context.Context) error {
 		header := messages.Header{}
 		header.Set(messages.HeaderCommittedAt, d.At.Format(time.RFC3339Nano))
+		mark(d.ctx, header) // a replay goes on in the same trace
 		if err := d.q.bury(ctx, letter, header, d.Body); err != nil {
 			return err
 		}

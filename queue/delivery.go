@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/messages"
 )
 
 // delivery is a message in our hands: kept alive until it is settled, and
@@ -67,7 +69,7 @@ func (q *Queue) hold(ctx context.Context, p pulled) (*delivery, error) {
 		msg:      p.msg,
 		stopped:  make(chan struct{}),
 	}
-	d.ctx, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	d.ctx, d.cancel = context.WithCancelCause(traced(context.WithoutCancel(ctx), messages.Header(p.msg.Headers())))
 	var beats context.Context
 	beats, d.stop = context.WithCancel(q.life)
 	if !q.spawn(func() {
@@ -81,7 +83,8 @@ func (q *Queue) hold(ctx context.Context, p pulled) (*delivery, error) {
 	return d, nil
 }
 
-// Context is that of the work on this delivery. Its cause is [ErrLeaseLost]
+// Context is that of the work on this delivery, in the trace that the message
+// belongs to. Its cause is [ErrLeaseLost]
 // when the server was out of reach for longer than the lease, [ErrClosed] when
 // the queue was closed, and [ErrSettled] after the delivery was settled.
 func (d *delivery) Context() context.Context { return d.ctx }

@@ -110,6 +110,7 @@ func (d *Dispatch) Add(ctx context.Context, load *messages.Load, payload []byte)
 	if err != nil {
 		return fmt.Errorf("dispatch load %s: %w", load.ID, err)
 	}
+	mark(ctx, header)
 	if limit := d.q.nc.MaxPayload(); limit > 0 && int64(len(payload)) > limit-maxHeader {
 		return fmt.Errorf("dispatch load %s: %d bytes are more than a message takes (%d)", load.ID, len(payload), limit-maxHeader)
 	}

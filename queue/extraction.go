@@ -160,6 +160,7 @@ func (q *Queue) PublishCommit(ctx context.Context, commit messages.Commit) (befo
 func (q *Queue) publishCommit(ctx context.Context, commit messages.Commit, body []byte) (before bool, err error) {
 	m := &nats.Msg{Subject: messages.CommitSubject(commit.WorkspaceID, commit.Extraction), Header: nats.Header{}, Data: body}
 	m.Header.Set(messages.HeaderMsgID, messages.CommitMsgID(commit.WorkspaceID, commit.Extraction, body))
+	mark(ctx, messages.Header(m.Header))
 	ack, err := q.publish(ctx, m)
 	switch {
 	case taken(err):

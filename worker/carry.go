@@ -48,7 +48,10 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	file := w.spools.take()
 	defer func() { err = errors.Join(err, w.spools.giveBack(file)) }()
 	began := time.Now()
-	made.decode, err = w.encode(ctx, d, file)
+	err = w.spanned(ctx, "encode", func(ctx context.Context) (err error) {
+		made.decode, err = w.encode(ctx, d, file)
+		return err
+	})
 	made.encode = time.Since(began) - made.decode
 	if err != nil {
 		return made, fmt.Errorf("encode: %w", err)
@@ -59,9 +62,11 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	p.object.Body, p.object.Size, p.object.SHA256, p.object.Meta.SHA256 = file, file.size, sum, made.sha256
 	var result messages.Result
 	var stored storage.Stored
-	err = w.guarded(ctx, d, p, func(ctx context.Context) (err error) {
-		result, stored, err = p.put(ctx)
-		return err
+	err = w.spanned(ctx, "put", func(ctx context.Context) error {
+		return w.guarded(ctx, d, p, func(ctx context.Context) (err error) {
+			result, stored, err = p.put(ctx)
+			return err
+		})
 	})
 	made.put = time.Since(began)
 	if err != nil {
@@ -79,9 +84,11 @@ func (w *Worker) remove(ctx context.Context, d *queue.LoadDelivery, p *place) (m
 	began := time.Now()
 	var result messages.Result
 	var was storage.Stored
-	err = w.guarded(ctx, d, p, func(ctx context.Context) (err error) {
-		result, was, err = p.remove(ctx)
-		return err
+	err = w.spanned(ctx, "delete", func(ctx context.Context) error {
+		return w.guarded(ctx, d, p, func(ctx context.Context) (err error) {
+			result, was, err = p.remove(ctx)
+			return err
+		})
 	})
 	made.put = time.Since(began)
 	if err != nil {

@@ -49,3 +49,17 @@ func Requested(r prometheus.Registerer) func(destination string) {
 		m.requested(storage.Request{Destination: destination, Operation: "PutObject", Status: 200})
 	}
 }
+
+// SpanOff is the spans of one load of a worker that traces nothing.
+func SpanOff() func(context.Context) {
+	w := &Worker{tracer: newTracer(nil)}
+	d := &queue.LoadDelivery{}
+	nothing := func(context.Context) error { return nil }
+	return func(ctx context.Context) {
+		ctx, span := w.startLoad(ctx, d)
+		_ = w.spanned(ctx, "encode", nothing)
+		_ = w.spanned(ctx, "put", nothing)
+		describeEnd(span, carried{})
+		span.End()
+	}
+}

@@ -20,6 +20,8 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery, free func()) {
 	started := time.Now().UTC()
 	work, end := s.on(d)
 	defer end()
+	work, span := w.startLoad(work, d)
+	defer span.End()
 	past, err := d.Past(work)
 	if err == nil {
 		past, err = w.readable(work, d, past)
@@ -38,13 +40,16 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery, free func()) {
 	if err == nil {
 		w.breakers.answered(d.Destination)
 		free()
+		describeEnd(span, made)
 		w.finish(s.say, d, past, made, started)
 		return
 	}
 	what, failure := verdict(work, err)
+	span.RecordError(err)
 	what, wait := w.consult(d.Destination, entered, what, err, &failure)
 	said, settle := w.settle(s.say, d, past, what, failure, wait)
 	w.meters.failed(said, failure.Reason)
+	describeFailure(span, said, failure.Reason)
 	fields := append(w.fields(d, past, made), zap.Stringer("verdict", said), zap.Error(errors.Join(err, settle)))
 	if said == reject || said == park {
 		fields = append(fields, zap.String("reason", string(failure.Reason)), zap.String("remedy", failure.Remedy))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -43,6 +44,7 @@ type Config struct {
 	KeyLease    time.Duration // how long a key stays with a worker that died, in stores without conditional writes; default [queue.KeyLeaseTime]
 	Storage     storage.Config
 	Metrics     prometheus.Registerer // nil: no metrics
+	Tracer      trace.TracerProvider  // nil: no spans
 }
 
 func (c Config) withDefaults() Config {
@@ -103,6 +105,7 @@ type Worker struct {
 	gate       *gate
 	done       done
 	meters     *meters
+	tracer     trace.Tracer
 	self       messages.Presence // what never changes of it
 	cfg        Config
 	log        *zap.Logger
@@ -120,6 +123,7 @@ func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *W
 		breakers: newBreakers(max(cfg.ParkDelay/12, time.Millisecond), 5*cfg.ParkDelay, outage),
 	}
 	w.meters = newMeters(w, cfg.Metrics)
+	w.tracer = newTracer(cfg.Tracer)
 	cfg.Storage.Observe = w.meters.requested
 	w.stores = newStores(q.Destinations(), k, cfg.Storage, log)
 	w.stores.changes = func(id string) { w.breakers.answered(id) }

@@ -39,12 +39,16 @@ type proving struct {
 	schema *encoding.Schema
 }
 
-func startProving(t *testing.T) *proving {
+func startProving(t *testing.T, changes ...func(*nodeConfig)) *proving {
 	t.Helper()
-	n, err := startNode(t.Context(), nodeConfig{
+	cfg := nodeConfig{
 		dir: t.TempDir(), buckets: []string{provingBucket},
 		worker: worker.Config{ParkLimit: time.Nanosecond}, // what a destination refuses is dead at once
-	}, zap.NewNop())
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	n, err := startNode(t.Context(), cfg, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +118,12 @@ workspaces: [%s]
 // send publishes an extraction of the rows, in batches of a few.
 func (p *proving) send(t *testing.T, destinationID, extraction string, change func(*messages.Commit)) {
 	t.Helper()
+	p.sendWithin(t.Context(), t, destinationID, extraction, change)
+}
+
+// sendWithin is send within ctx, whose trace the commit is in.
+func (p *proving) sendWithin(ctx context.Context, t *testing.T, destinationID, extraction string, change func(*messages.Commit)) {
+	t.Helper()
 	commit := messages.Commit{
 		WorkspaceID: provingWorkspace, Extraction: extraction, Destination: destinationID, Filename: "ads",
 		Schema: p.schema, DateColumn: "day", AccountColumn: "account", Generation: 1000, Lane: messages.Fresh,
@@ -131,7 +141,7 @@ func (p *proving) send(t *testing.T, destinationID, extraction string, change fu
 			t.Fatal(err)
 		}
 	}
-	if err := e.Commit(t.Context()); err != nil {
+	if err := e.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

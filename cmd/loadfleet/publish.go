@@ -66,7 +66,15 @@ then kept, deleted or emptied as the destination's empty_partition says.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(cmd.Context()))) }()
-			if err := p.publishOn(cmd.Context(), q, &pub, stageURL); err != nil {
+			traces, stop, err := tracing(cmd.Context(), "loadfleet-publish", p.logger(p.settings.level()))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, stop()) }()
+			ctx, span := traces.Tracer("github.com/loadfleet/loadfleet/cmd/loadfleet").Start(cmd.Context(), "extraction")
+			err = p.publishOn(ctx, q, &pub, stageURL)
+			span.End()
+			if err != nil {
 				return err
 			}
 			return p.afterPublish(cmd.Context(), q, &pub, wait)

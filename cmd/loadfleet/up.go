@@ -88,6 +88,12 @@ is dispatched exactly once. It needs no seal key.`,
 				limitMemory(cfg.MemoryBytes)
 				m := &monitor{registry: newRegistry(), queue: a.queue, draining: func() bool { return ctx.Err() != nil }}
 				cfg.Metrics = m.registry
+				traces, stop, err := tracing(ctx, "loadfleet-dispatcher", a.log)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, stop()) }()
+				cfg.Tracer = traces
 				d := dispatcher.New(a.queue, cfg, a.log)
 				if err := m.serve(metrics, a.log); err != nil {
 					return err
@@ -122,10 +128,16 @@ pause, resume and drain it by its name: see loadfleet fleet.`,
 			if err != nil {
 				return err
 			}
-			return p.actor(cmd.Context(), "worker", func(ctx context.Context, a *actor) error {
+			return p.actor(cmd.Context(), "worker", func(ctx context.Context, a *actor) (err error) {
 				limitMemory(cfg.MemoryBytes)
 				m := &monitor{registry: newRegistry(), queue: a.queue}
 				cfg.Metrics = m.registry
+				traces, stop, err := tracing(ctx, "loadfleet-worker", a.log)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, stop()) }()
+				cfg.Tracer = traces
 				w := worker.New(a.queue, keyring, cfg, a.log)
 				m.draining = w.Draining
 				if err := m.serve(metrics, a.log); err != nil {
