@@ -45,6 +45,7 @@ func TestVerdict(t *testing.T) {
 		{"messages.DecodeError", &messages.DecodeError{}, retry, messages.ReasonExhausted},
 		{"queue.ErrClosed", queue.ErrClosed, retry, messages.ReasonExhausted},
 		{"queue.ErrDeadLettersFull", queue.ErrDeadLettersFull, retry, messages.ReasonExhausted},
+		{"queue.ErrKeyLeased", queue.ErrKeyLeased, retry, messages.ReasonExhausted}, // of loads
 		{"queue.ErrLeaseLost", queue.ErrLeaseLost, retry, messages.ReasonExhausted},
 		{"queue.ErrSettled", queue.ErrSettled, retry, messages.ReasonExhausted},
 		{"queue.ErrNotFound", queue.ErrNotFound, retry, messages.ReasonExhausted},
