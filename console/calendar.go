@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -36,7 +35,7 @@ type calendarRow struct {
 
 // calendarCell is the partition of a day and an account.
 type calendarCell struct {
-	State string // loaded, fresh, missing, failed or deleted
+	State string // loaded, fresh, missing, failed, deleted, or before the account's first day
 	Title string
 }
 
@@ -115,13 +114,17 @@ func (c *Console) calendar(r *request) (any, error) {
 		}
 		p.Days = append(p.Days, d)
 	}
-	var accounts []string
+	first := map[string]string{}
 	for at := range last {
-		if !slices.Contains(accounts, at.account) {
-			accounts = append(accounts, at.account)
+		if day, known := first[at.account]; !known || at.day < day {
+			first[at.account] = at.day
 		}
 	}
-	slices.SortFunc(accounts, cmp.Compare[string])
+	var accounts []string
+	for account := range first {
+		accounts = append(accounts, account)
+	}
+	slices.Sort(accounts)
 	if n := len(accounts); n > calendarAccounts {
 		accounts, p.More = accounts[:calendarAccounts], n-calendarAccounts
 	}
@@ -129,7 +132,11 @@ func (c *Console) calendar(r *request) (any, error) {
 		row := calendarRow{Account: account}
 		for _, d := range p.Days {
 			at := spot{account, d.Date}
-			row.Cells = append(row.Cells, cell(d.Date, last[at], failed[at]))
+			one := cell(d.Date, last[at], failed[at])
+			if one.State == "missing" && d.Date < first[account] {
+				one = calendarCell{"before", d.Date + ": before its first day"}
+			}
+			row.Cells = append(row.Cells, one)
 		}
 		p.Rows = append(p.Rows, row)
 	}
@@ -142,7 +149,7 @@ func cell(day string, o *messages.Object, failed string) calendarCell {
 	case failed != "":
 		return calendarCell{"failed", day + ": dead letter, " + failed}
 	case o == nil:
-		return calendarCell{"missing", day + ": nothing on record"}
+		return calendarCell{"missing", day + ": missing, nothing on record"}
 	case o.Result == messages.Deleted:
 		return calendarCell{"deleted", day + ": deleted, " + age(o.Time)}
 	case time.Since(o.Time) < 24*time.Hour:

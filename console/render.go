@@ -140,7 +140,10 @@ func count(n any) string {
 
 // rate is a number with as many digits as say something.
 func rate(n float64) string {
-	if n != 0 && n < 10 {
+	switch {
+	case n >= 0.0005 && n < 0.1:
+		return fmt.Sprintf("%.3f", n)
+	case n >= 0.1 && n < 10:
 		return fmt.Sprintf("%.1f", n)
 	}
 	return count(int64(n))
