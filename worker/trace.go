@@ -29,7 +29,7 @@ func (w *Worker) startLoad(ctx context.Context, d *queue.LoadDelivery) (context.
 			attribute.String("loadfleet.destination", d.Destination), attribute.String("loadfleet.lane", string(d.Lane)),
 			attribute.String("loadfleet.worker", w.cfg.Name))
 		if d.Load != nil {
-			span.SetAttributes(attribute.String("loadfleet.workspace", d.Load.Workspace), attribute.String("loadfleet.format", string(d.Load.Format())),
+			span.SetAttributes(attribute.String("loadfleet.workspace", d.Load.Workspace), attribute.String("loadfleet.format", d.Load.Format()),
 				attribute.Int64("loadfleet.rows", d.Load.Rows))
 		}
 	}
