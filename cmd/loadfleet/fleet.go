@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -93,7 +94,7 @@ func (p *program) fleetList() *cobra.Command {
 }
 
 func (p *program) listFleet(r *roll) error {
-	if err := p.processes(r.Processes); err != nil || len(r.Paused) == 0 {
+	if err := p.processes(p.out, r.Processes); err != nil || len(r.Paused) == 0 {
 		return err
 	}
 	fmt.Fprintln(p.out)
@@ -106,9 +107,9 @@ func (p *program) listFleet(r *roll) error {
 }
 
 // processes is a table of who is there.
-func (p *program) processes(all []messages.Presence) error {
+func (p *program) processes(w io.Writer, all []messages.Presence) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(p.out, "no dispatcher or worker is heard")
+		_, err := fmt.Fprintln(w, "no dispatcher or worker is heard")
 		return err
 	}
 	var rows [][]string
@@ -122,7 +123,7 @@ func (p *program) processes(all []messages.Presence) error {
 			count(s.Loads), count(s.Rows), size(s.Bytes), refuses, s.Program, when(s.Started),
 		})
 	}
-	return table(p.out, []string{"ROLE", "NAME", "STATE", "IN WORK", "MEMORY", "LOADS", "ROWS", "BYTES", "REFUSED BY", "VERSION", "SINCE"}, rows)
+	return table(w, []string{"ROLE", "NAME", "STATE", "IN WORK", "MEMORY", "LOADS", "ROWS", "BYTES", "REFUSED BY", "VERSION", "SINCE"}, rows)
 }
 
 // instructed is what became of an instruction.
