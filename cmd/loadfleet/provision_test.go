@@ -81,7 +81,7 @@ func TestInboxPrefix(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{"dispatcher", "worker", "console", "provision", "status", "destination", "deadletter", "extraction"} {
-		if allowed := `subscribe: { allow: [ "` + inboxPrefix(command) + `.>" ] }`; !strings.Contains(string(conf), allowed) {
+		if allowed := `subscribe: { allow: [ "` + inboxPrefix(command) + `.>"`; !strings.Contains(string(conf), allowed) {
 			t.Errorf("%s: fleet.conf has no %s", command, allowed)
 		}
 	}
