@@ -247,7 +247,7 @@ func signature(violation string) string {
 // nobody of the fleet does: it must report each for what it is, and nothing
 // else. What calm gives is reported as nothing, before and after.
 func TestOracleCanFail(t *testing.T) {
-	t.Parallel()
+	// Not beside others: the S3 server in this process has its working directory.
 	w := newCalmWorld(t)
 	at, month, mine := w.key("new-csv", 2), w.key("new-parquet", 3), w.key("new-json", 3)
 	// put puts bytes in an object's place, with its metadata.
