@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,9 +41,9 @@ func TestP4EachRequestAsks(t *testing.T) {
 	bucket := newBucket(t)
 	lost := errors.New("the lease is lost")
 	for n := range 5 {
-		asked := 0
+		var asked atomic.Int64 // parts ask at the same time
 		ctx := storage.WithPermit(t.Context(), func() error {
-			if asked++; asked > n {
+			if asked.Add(1) > int64(n) {
 				return lost
 			}
 			return nil
@@ -51,8 +52,8 @@ func TestP4EachRequestAsks(t *testing.T) {
 		if _, err := s.Put(ctx, bucket, o, storage.IfAbsent()); !errors.Is(err, lost) {
 			t.Errorf("lost before request %d: got %v, want %v", n+1, err, lost)
 		}
-		if asked > n+3 { // parts are sent at the same time
-			t.Errorf("asked %d times after it was lost", asked-n)
+		if more := int(asked.Load()) - n; more > 3 {
+			t.Errorf("asked %d times after it was lost", more)
 		}
 		storagetest.ExpectAbsent(t, s, bucket, o.Key)
 		storagetest.ExpectNoUploads(t, s, bucket)

@@ -189,7 +189,7 @@ func TestP6BehindABacklog(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	var puts atomic.Int64
-	slow := slowly(t, &puts, 20*time.Millisecond)
+	slow := slowly(t, &puts, 80*time.Millisecond)
 	r.apply(func(s *destination.Settings) { s.ID, s.Endpoint = "backlog", slow })
 	var backlog []*messages.Load
 	for i := range 200 {
