@@ -326,7 +326,7 @@ func (c *checker) multipart(ctx context.Context, p *Probe) error {
 	if err := u.sendPart(ctx, 0); err != nil {
 		return err
 	}
-	stored, err := u.complete(ctx, IfAbsent())
+	stored, _, err := u.complete(ctx, IfAbsent())
 	var ignored error
 	switch {
 	case err == nil || errors.Is(err, ErrEncryption):
@@ -345,7 +345,7 @@ func (c *checker) multipart(ctx context.Context, p *Probe) error {
 // completeInstead makes an object of an upload that cannot be aborted: objects
 // we may delete.
 func (c *checker) completeInstead(ctx context.Context, u *upload, failed error) error {
-	if stored, err := u.complete(ctx, Always()); err == nil || errors.Is(err, ErrEncryption) {
+	if stored, _, err := u.complete(ctx, Always()); err == nil || errors.Is(err, ErrEncryption) {
 		c.note(stored, nil)
 		c.uploads = nil
 	}

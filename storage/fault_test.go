@@ -208,6 +208,32 @@ func TestLostReplyOfCompleteThenNoSuchUpload(t *testing.T) {
 
 // TestLostReplyIsNotMistaken has another load's object appear behind a lost
 // reply: that is a failed condition, not our success.
+// TestP3AnEarlierAttemptCameAfterAll: while an upload is completed, the object of
+// an earlier attempt of the same load appears, which the store carried out late.
+// The load is done, and its second upload is not left behind.
+func TestP3AnEarlierAttemptCameAfterAll(t *testing.T) {
+	for _, answer := range []storagetest.Fault{storagetest.DroppedReply, storagetest.EmptyOK, storagetest.ErrorAfterOK} {
+		t.Run(answer.Name, func(t *testing.T) {
+			s, proxy := behind(t, nil)
+			bucket := newBucket(t)
+			direct, o := open(t, rootAccess(), quick()), storagetest.NewObject("twice.csv", "x", large)
+			var completed atomic.Int32
+			proxy.SetJudge(func(op storagetest.Operation, _ *http.Request) (storagetest.Fault, bool) {
+				if op != storagetest.CompleteUpload || completed.Add(1) > 1 {
+					return storagetest.Fault{}, false
+				}
+				storagetest.Put(t, direct, bucket, o, storage.IfAbsent())
+				return answer, true
+			})
+			if _, err := s.Put(t.Context(), bucket, o, storage.IfAbsent()); err != nil {
+				t.Errorf("put: %v, want it done by the earlier attempt", err)
+			}
+			storagetest.Expect(t, direct, bucket, o)
+			storagetest.ExpectNoUploads(t, direct, bucket)
+		})
+	}
+}
+
 func TestLostReplyIsNotMistaken(t *testing.T) {
 	s, proxy := behind(t, nil)
 	bucket := newBucket(t)

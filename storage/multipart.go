@@ -50,9 +50,22 @@ func (s *Store) putParts(ctx context.Context, bucket string, o Object, f form, c
 	if err := u.send(ctx); err != nil {
 		return Stored{}, u.abort(ctx, err)
 	}
-	stored, err := u.complete(ctx, c)
+	return u.finish(ctx, c)
+}
+
+// finish completes the upload, or aborts it. An object that was found when the
+// answer was lost may be that of an earlier attempt, which the store carried out
+// late: the upload is aborted then, too, which does nothing to one that is
+// complete.
+func (u *upload) finish(ctx context.Context, c Condition) (Stored, error) {
+	stored, found, err := u.complete(ctx, c)
 	if err != nil && !errors.Is(err, ErrEncryption) {
 		return Stored{}, u.abort(ctx, err)
+	}
+	if found {
+		if left := u.abort(ctx, nil); left != nil {
+			return Stored{}, left
+		}
 	}
 	return stored, err
 }
@@ -144,8 +157,9 @@ func (u *upload) sendPart(ctx context.Context, i int) error {
 }
 
 // complete makes the parts an object, if the condition holds. A reply that is
-// lost or empty is settled by looking at the bucket.
-func (u *upload) complete(ctx context.Context, c Condition) (Stored, error) {
+// lost or empty is settled by looking at the bucket: found says that the load's
+// object was there.
+func (u *upload) complete(ctx context.Context, c Condition) (stored Stored, found bool, err error) {
 	s := u.store
 	in := &s3.CompleteMultipartUploadInput{
 		Bucket: &u.bucket, Key: &u.object.Key, UploadId: &u.id, ExpectedBucketOwner: s.owner(),
@@ -159,25 +173,28 @@ func (u *upload) complete(ctx context.Context, c Condition) (Stored, error) {
 	case err != nil:
 		failed := vanished(c, s.failure(ctx, "complete upload", u.bucket, u.object.Key, err))
 		if !tries.lost.Load() {
-			return Stored{}, failed
+			return Stored{}, false, failed
 		}
 		// Also when the caller has given up: whether the upload may be
 		// aborted depends on it.
 		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.AbortTimeout)
 		defer cancel()
-		return s.recognise(look, u.bucket, u.object, failed)
+		stored, err = s.recognise(look, u.bucket, u.object, failed)
+		return stored, true, err
 	case out.ETag == nil: // an empty 200 says nothing
-		return s.recognise(ctx, u.bucket, u.object, &Error{
+		stored, err = s.recognise(ctx, u.bucket, u.object, &Error{
 			Op: "complete upload", Bucket: u.bucket, Key: u.object.Key,
 			Err: &verdict{ErrUnavailable, errors.New("the store said nothing, and the object is not there")},
 		})
+		return stored, true, err
 	}
-	stored := u.object.stored(u.form, deref(out.ETag), deref(out.VersionId))
+	stored = u.object.stored(u.form, deref(out.ETag), deref(out.VersionId))
 	stored.Encryption = reported(out.ServerSideEncryption, out.SSEKMSKeyId, out.BucketKeyEnabled)
 	if s.encryption.Algorithm != "" && stored.Encryption.Algorithm == "" {
-		return u.inspect(ctx, stored)
+		stored, err = u.inspect(ctx, stored)
+		return stored, false, err
 	}
-	return stored, s.checkEncryption("complete upload", u.bucket, stored)
+	return stored, false, s.checkEncryption("complete upload", u.bucket, stored)
 }
 
 // inspect checks the encryption with a HEAD: many stores leave it out of the
@@ -200,7 +217,8 @@ func (u *upload) inspect(ctx context.Context, stored Stored) (Stored, error) {
 // abortPauses are the pauses before an abort is repeated.
 var abortPauses = []time.Duration{200 * time.Millisecond, time.Second}
 
-// abort removes the parts after a failure. It has its own time, because the
+// abort removes the parts after a failure, and gives it back: nil when there was
+// none. It has its own time, because the
 // failure is often that the caller's is up. S3 lets a part that it is receiving
 // outlive an abort: after one whose answer was lost, the upload is aborted again
 // until the store knows nothing of it, a few times.
@@ -224,6 +242,10 @@ func (u *upload) abort(ctx context.Context, failed error) error {
 		aborting := failure(ctx, "abort upload", u.bucket, u.object.Key, err)
 		if aborting.Code == "NoSuchUpload" {
 			return failed
+		}
+		if failed == nil {
+			failed = &Error{Op: "complete upload", Bucket: u.bucket, Key: u.object.Key,
+				Err: &verdict{ErrUnavailable, errors.New("the object is there, and whether by this upload is not known")}}
 		}
 		return &LeftoverError{UploadID: u.id, Err: failed, Abort: aborting}
 	}

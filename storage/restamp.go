@@ -89,11 +89,7 @@ func (s *Store) restampParts(ctx context.Context, bucket string, o Object, f for
 	if err := u.send(ctx); err != nil {
 		return Stored{}, u.abort(ctx, vanished(IfMatch(o.Over.ETag), err))
 	}
-	stored, err := u.complete(ctx, IfMatch(o.Over.ETag).Since(o.Over.Looked))
-	if err != nil && !errors.Is(err, ErrEncryption) {
-		return Stored{}, u.abort(ctx, err)
-	}
-	return stored, err
+	return u.finish(ctx, IfMatch(o.Over.ETag).Since(o.Over.Looked))
 }
 
 // copyPart makes a part of the object that is there.

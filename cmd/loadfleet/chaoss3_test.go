@@ -93,7 +93,11 @@ func (f *s3Faults) choose(o storagetest.Operation, r *http.Request) (fault stora
 	case f.shut && strings.HasPrefix(r.URL.Path, "/"+shutBucket+"/"):
 		return storagetest.DeniedByPolicy, true, false
 	case f.storm != nil && f.random.Float64() < 0.9:
-		return *f.storm, true, false
+		storm := *f.storm
+		if o == storagetest.CreateUpload {
+			storm.Applied = false // an upload whose id nobody heard is nobody's to abort
+		}
+		return storm, true, false
 	case f.random.Float64() < f.chanceOf(o):
 		if f.decks[o] == nil {
 			f.decks[o] = &deck[storagetest.Fault]{all: faultsOf(o)}
