@@ -97,11 +97,28 @@ func Hear(p *Presences, said *messages.Presence) {
 	HearOn(p, messages.PresenceSubject(said.Role, said.Name), said)
 }
 
-// HearOn lets p hear it on any subject.
+// HearOn lets p hear it on any subject, now.
 func HearOn(p *Presences, subject string, said *messages.Presence) {
+	HearAt(p, subject, said, time.Now())
+}
+
+// HearAt lets p hear it at a time.
+func HearAt(p *Presences, subject string, said *messages.Presence, at time.Time) {
 	body, err := messages.EncodePresence(said)
 	if err != nil {
 		panic(err)
 	}
-	p.hear(subject, body, time.Now())
+	p.hear(subject, body, at)
+}
+
+// ThereAt is who is there at a time.
+func ThereAt(p *Presences, at time.Time) []messages.Presence {
+	all, _ := p.now(at)
+	return all
+}
+
+// AcquireAgain gets a lease as one does whose first answer was lost.
+func AcquireAgain(ctx context.Context, l *KeyLease) error {
+	l.sequence = 0
+	return l.acquire(ctx, time.Minute)
 }

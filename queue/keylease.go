@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,52 +31,67 @@ type KeyLease struct {
 	q        *Queue
 	subject  string
 	sequence uint64
+	record   leaseRecord
 }
 
-// leaseRecord is the body of a lease: who has it, for people, and whether it was
-// given back.
+// leaseRecord is the body of a lease: who has it, for people, by which it is told
+// from others, and whether it was given back.
 type leaseRecord struct {
 	Load     string    `json:"load"`
 	Since    time.Time `json:"since"`
+	Holder   string    `json:"holder"`
 	Released bool      `json:"released,omitempty"`
 }
 
 // LeaseKey gets the lease on the key of a load's object; [ErrKeyLeased] when
 // another load has it, or a worker of this one that did not give it back.
 func (q *Queue) LeaseKey(ctx context.Context, l *messages.Load, lasting time.Duration) (*KeyLease, error) {
-	lease := &KeyLease{q: q, subject: messages.LeaseSubject(l.Destination, l.Bucket, l.Key), Since: time.Now()}
-	record := leaseRecord{Load: l.ID, Since: lease.Since.Round(0).UTC()}
+	now := time.Now()
+	lease := &KeyLease{
+		q: q, subject: messages.LeaseSubject(l.Destination, l.Bucket, l.Key), Since: now,
+		record: leaseRecord{Load: l.ID, Since: now.UTC(), Holder: rand.Text()},
+	}
+	if err := lease.acquire(ctx, lasting); err != nil {
+		return nil, fmt.Errorf("lease of key %q: %w", l.Key, err)
+	}
+	return lease, nil
+}
+
+func (l *KeyLease) acquire(ctx context.Context, lasting time.Duration) error {
 	for range 2 {
-		err := lease.write(ctx, record, lasting)
+		err := l.write(ctx, l.record, lasting)
 		if err == nil || !outrun(err) {
-			return lease, err
+			return err
 		}
-		stands, err := q.lastOn(ctx, streamEvents, lease.subject)
+		stands, err := l.q.lastOn(ctx, streamEvents, l.subject)
 		if errors.Is(err, ErrNotFound) { // it has just run out
-			lease.sequence = 0
+			l.sequence = 0
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("lease of key %q: %w", l.Key, err)
+			return err
 		}
 		var other leaseRecord
-		err = json.Unmarshal(stands.Data, &other)
-		if err == nil && other == record { // the answer to our own write was lost
-			lease.sequence = stands.Sequence
-			return lease, nil
+		if err := json.Unmarshal(stands.Data, &other); err != nil {
+			return fmt.Errorf("%w: a newer program's", ErrKeyLeased)
 		}
-		if err != nil || !other.Released {
-			return nil, fmt.Errorf("%w: load %s, since %s", ErrKeyLeased, other.Load, other.Since.Format(time.RFC3339))
+		l.sequence = stands.Sequence
+		if other.Holder == l.record.Holder { // the answer to our own write was lost
+			return nil
 		}
-		lease.sequence = stands.Sequence
+		if !other.Released {
+			return fmt.Errorf("%w: load %s, since %s", ErrKeyLeased, other.Load, other.Since.Format(time.RFC3339))
+		}
 	}
-	return nil, fmt.Errorf("%w, which was faster", ErrKeyLeased)
+	return fmt.Errorf("%w, which was faster", ErrKeyLeased)
 }
 
 // Release gives the lease back. It must not be called while a write may still be
 // under way: then the lease is left to run out.
 func (l *KeyLease) Release(ctx context.Context) error {
-	if err := l.write(ctx, leaseRecord{Since: l.Since.UTC(), Released: true}, time.Second); err != nil {
+	given := l.record
+	given.Released = true
+	if err := l.write(ctx, given, time.Second); err != nil {
 		return fmt.Errorf("release the lease of a key: %w", err)
 	}
 	return nil

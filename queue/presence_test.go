@@ -72,21 +72,29 @@ func TestPresences(t *testing.T) {
 // Who is not heard for a while is forgotten, and what is no presence, or another's,
 // never counts.
 func TestPresencesForget(t *testing.T) {
+	fleet, began := queue.NewPresences(), time.Now()
+	say := func(instance string, at time.Time) {
+		said := presence("w", instance)
+		queue.HearAt(fleet, messages.PresenceSubject(said.Role, said.Name), said, at)
+	}
+	for n := range 3 {
+		say(fmt.Sprint(n), began)
+	}
+	queue.HearOn(fleet, "presence.worker.other", presence("w", "9"))
+	if n := len(queue.ThereAt(fleet, began)); n != 3 {
+		t.Errorf("there are %d, want 3", n)
+	}
+	say("1", began.Add(messages.PresenceLost-time.Second))
+	if all := queue.ThereAt(fleet, began.Add(messages.PresenceLost+time.Second)); len(all) != 1 || all[0].Instance != "1" {
+		t.Errorf("there are %+v, want the one that was heard again", all)
+	}
+}
+
+// Await notices that somebody is heard no more, though nobody says anything.
+func TestPresencesAwaitSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := queue.NewPresences()
-		for n := range 3 {
-			queue.Hear(fleet, presence("w", fmt.Sprint(n)))
-		}
-		queue.HearOn(fleet, "presence.worker.other", presence("w", "9"))
-		if n := len(fleet.All()); n != 3 {
-			t.Errorf("there are %d, want 3", n)
-		}
-		time.Sleep(messages.PresenceLost - time.Second)
 		queue.Hear(fleet, presence("w", "1"))
-		time.Sleep(2 * time.Second)
-		if all := fleet.All(); len(all) != 1 || all[0].Instance != "1" {
-			t.Errorf("there are %+v, want the one that was heard again", all)
-		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if all, err := fleet.Await(ctx, func(all []messages.Presence) bool { return len(all) == 0 }); err != nil {
