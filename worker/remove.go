@@ -31,6 +31,9 @@ func RemoveOrphan(ctx context.Context, q *queue.Queue, store *storage.Store, o *
 	there, err := store.Head(ctx, o.Bucket, o.Key)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
+		if err := asks(ctx, store, o); err != nil {
+			return "", err
+		}
 		return WasGone, rewritten(q.Objects().Remove(ctx, &record, by, false))
 	case err != nil:
 		return "", fmt.Errorf("look at the orphan: %w", err)
@@ -54,6 +57,19 @@ func RemoveOrphan(ctx context.Context, q *queue.Queue, store *storage.Store, o *
 		return "", fmt.Errorf("remove the orphan: %w", err)
 	}
 	return Removed, rewritten(q.Objects().Remove(ctx, &record, by, false))
+}
+
+// asks makes sure that it is the orphan's bucket which lacks the object: a HEAD
+// does not say whether there is such a bucket, and the destination may have
+// moved to another store.
+func asks(ctx context.Context, store *storage.Store, o *Orphan) error {
+	for _, err := range store.List(ctx, o.Bucket, o.Key) {
+		if err != nil {
+			return fmt.Errorf("look for the orphan's bucket: %w", err)
+		}
+		break
+	}
+	return nil
 }
 
 // rewritten passes over a record that a load wrote meanwhile: its own counts.

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -82,6 +83,13 @@ func TestRemoveOrphan(t *testing.T) {
 	storagetest.Expect(t, r.direct, r.bucket, foreign)
 	if left := orphans(); len(left) != 2 || left["foreign"] == nil || left["rewritten"] == nil {
 		t.Errorf("left: %v, want the two that were kept", left)
+	}
+
+	// A bucket that is not there is no proof that its object is gone.
+	elsewhere := *orphans()["foreign"]
+	elsewhere.Bucket = "acme-missing"
+	if what, err := worker.RemoveOrphan(t.Context(), r.Queue, r.direct, &elsewhere, "ann@host"); !errors.Is(err, storage.ErrNoBucket) {
+		t.Errorf("in a bucket that is not there: %q, %v, want an error", what, err)
 	}
 
 	// A late load of an older extraction does not bring one back.
