@@ -40,7 +40,8 @@ type calendarCell struct {
 }
 
 // calendar is a heat map of a destination's partitions: which days of which
-// accounts are loaded, how fresh they are, what is missing and what failed.
+// accounts are loaded, how fresh they are, what is missing and what failed. It
+// reads the destination's whole ledger, and keeps of it what its table has.
 func (c *Console) calendar(r *request) (any, error) {
 	r.name = "calendar"
 	id := r.PathValue("id")
@@ -98,7 +99,7 @@ func (c *Console) calendar(r *request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.Part != nil && d.Part.From != "" {
+		if d.Part != nil && d.Part.From != "" && d.Table == p.Table {
 			failed[spot{d.Part.Account, d.Part.From}] = string(d.Failure.Reason)
 		}
 	}

@@ -3,9 +3,10 @@
 //
 // Pages are made on the server and work without scripts; scripts make them live.
 // It promises that no page shows a secret, that what others named is text and
-// nothing else, that nobody acts without the operator's role, and that a page
-// reads a bounded part of the queue. It keeps nothing: all that it shows is the
-// queue's, and sessions end with the process.
+// nothing else, and that nobody acts without the operator's role. What a page
+// shows is bounded; what it reads is what its filter chooses, which for
+// dead letters and the calendar may be all of a destination. It keeps nothing: all
+// that it shows is the queue's, and sessions end with the process.
 package console
 
 import (

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -128,11 +127,10 @@ func (c *Console) decideDeadLetters(r *request) (any, error) {
 	query, words := form.query()
 	verb := r.Form.Get("do")
 	back := "/deadletters?" + query
-	act := map[string]func(context.Context, uint64, queue.Operation) error{"replay": c.cfg.Queue.Replay, "discard": c.cfg.Queue.Discard}[verb]
 	switch {
 	case strings.HasPrefix(verb, "dry-"):
 		return r.see(back+"&dry="+url.QueryEscape(strings.TrimPrefix(verb, "dry-")), "")
-	case act == nil:
+	case verb != string(messages.VerbReplay) && verb != string(messages.VerbDiscard):
 		return nil, &said{400, "Say what to do.", "Press replay or discard."}
 	}
 	var picked []uint64
@@ -162,15 +160,9 @@ func (c *Console) decideDeadLetters(r *request) (any, error) {
 		return r.see(back, "Nothing was chosen.")
 	}
 	op := queue.NewOperation(r.who.Name+"@console", words)
-	n := 0
-	for _, seq := range picked {
-		switch err := act(r.Context(), seq, op); {
-		case errors.Is(err, queue.ErrNotFound): // somebody else was faster
-		case err != nil:
-			return nil, fmt.Errorf("%s dead letter %d, after %d: %w", verb, seq, n, err)
-		default:
-			n++
-		}
+	n, err := c.cfg.Queue.Decide(r.Context(), messages.Verb(verb), picked, op, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s dead letters, after %d: %w", verb, n, err)
 	}
 	return r.see(back, "%d of %d %sed. The audit has it as operation %s.", n, len(picked), strings.TrimSuffix(verb, "e"), op.ID)
 }

@@ -22,17 +22,6 @@ type destinationRow struct {
 	Why          string
 }
 
-// flow is whether loads flow to a destination.
-func flow(s *destination.Settings) string {
-	switch {
-	case s.Paused:
-		return "paused"
-	case s.NeedsApproval() && !s.Approved:
-		return "waits for approval"
-	}
-	return "open"
-}
-
 func (c *Console) destinations(r *request) (any, error) {
 	r.name = "destinations"
 	all, err := c.cfg.Queue.Destinations().List(r.Context())
@@ -53,7 +42,7 @@ func (c *Console) destinations(r *request) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("destination %s: %w", stored.ID, err)
 		}
-		row := destinationRow{Settings: s, Revision: stored.Revision, Flow: flow(s)}
+		row := destinationRow{Settings: s, Revision: stored.Revision, Flow: s.Flow()}
 		for _, p := range parked {
 			if p.Destination == s.ID {
 				row.Parked, row.Why = p.Loads, p.Why
@@ -101,7 +90,7 @@ func (c *Console) describe(ctx context.Context, id string) (*destinationPage, er
 		return nil, err
 	}
 	p := &destinationPage{
-		destinationRow: destinationRow{Settings: s, Revision: stored.Revision, Flow: flow(s)}, Document: string(text),
+		destinationRow: destinationRow{Settings: s, Revision: stored.Revision, Flow: s.Flow()}, Document: string(text),
 		Warnings: s.Warnings(), CanEdit: c.cfg.Keyring != nil,
 	}
 	if n, err := s.Naming(); err == nil {
@@ -131,23 +120,21 @@ func (c *Console) open(ctx context.Context, id string) (*destination.Settings, u
 	if c.cfg.Keyring == nil {
 		return nil, 0, &said{http.StatusForbidden, "This console has no seal key.", "Start it with --seal-key, or use the command line."}
 	}
-	stored, err := c.stored(ctx, id)
-	if err != nil {
-		return nil, 0, err
+	s, revision, err := c.cfg.Queue.Destinations().Open(ctx, c.cfg.Keyring, id)
+	if errors.Is(err, queue.ErrNotFound) {
+		return nil, 0, notFound("There is no destination %s.", id)
 	}
-	s, err := c.cfg.Keyring.Open(stored.Document)
-	if err != nil {
+	if errors.Is(err, destination.ErrUnknownKey) || errors.Is(err, destination.ErrTampered) {
 		return nil, 0, &said{http.StatusConflict, "The destination's secret cannot be opened: " + err.Error(), "Start the console with the key that sealed it, or apply the destination again."}
 	}
-	return s, stored.Revision, nil
+	return s, revision, err
 }
 
 func (c *Console) save(ctx context.Context, s *destination.Settings, over uint64) error {
-	sealed, err := c.cfg.Keyring.Seal(s)
-	if err != nil {
-		return err
+	_, err := c.cfg.Queue.Destinations().Save(ctx, c.cfg.Keyring, s, over)
+	if errors.Is(err, queue.ErrRevision) && over == 0 {
+		return &said{http.StatusConflict, "There is a destination " + s.ID + " already.", "Change that one, or choose another id."}
 	}
-	_, err = c.cfg.Queue.Destinations().Put(ctx, s.ID, sealed, over)
 	if errors.Is(err, queue.ErrRevision) {
 		return &said{http.StatusConflict, "Somebody else has changed the destination meanwhile.", "Look at it again, then change it."}
 	}
@@ -173,7 +160,7 @@ func (c *Console) turnDestination(r *request) (any, error) {
 		return nil, err
 	}
 	c.log.Sugar().Infow("destination", "destination", id, "did", action, "by", r.who.Name)
-	return r.see("/destinations/"+id, "Destination %s: %s.", id, flow(s))
+	return r.see("/destinations/"+id, "Destination %s: %s.", id, s.Flow())
 }
 
 func (c *Console) checkDestination(r *request) (any, error) {
@@ -213,6 +200,7 @@ type formPage struct {
 	Groups   []formGroup
 	Problems []destination.Problem // of no single field
 	Good     bool
+	Leaves   string // what the change would leave behind; to be confirmed
 	Sample   []destination.Sampled
 	Warnings []destination.Problem
 }
@@ -269,13 +257,12 @@ func form(values map[string]string, id string, isNew bool, wrong *destination.Pr
 
 // read makes settings of what was written into the form. An empty secret is the
 // one that is stored.
-func (c *Console) read(r *request) (s *destination.Settings, f *formPage, over uint64, err error) {
+func (c *Console) read(r *request) (s, old *destination.Settings, f *formPage, over uint64, err error) {
 	id := r.Form.Get("id")
 	isNew := r.Form.Get("new") != ""
-	var old *destination.Settings
 	if !isNew {
 		if old, over, err = c.open(r.Context(), id); err != nil {
-			return nil, nil, 0, err
+			return nil, nil, nil, 0, err
 		}
 	}
 	values := map[string]string{}
@@ -293,21 +280,30 @@ func (c *Console) read(r *request) (s *destination.Settings, f *formPage, over u
 			f.Sample, _ = n.Sample(destination.Names{}) // a sample that cannot be rendered is no sample
 		}
 	}
-	return s, f, over, nil
+	return s, old, f, over, nil
 }
 
 // judgeDestination says what would become of the form, while it is written.
 func (c *Console) judgeDestination(r *request) (any, error) {
 	r.name = "judge"
-	_, f, _, err := c.read(r)
+	_, _, f, _, err := c.read(r)
 	return f, err
 }
 
 func (c *Console) saveDestination(r *request) (any, error) {
 	r.name = "edit"
-	s, f, over, err := c.read(r)
+	s, old, f, over, err := c.read(r)
 	if err != nil || !f.Good {
 		return f, err
+	}
+	if old != nil && r.Form.Get("leave") == "" {
+		left, err := c.cfg.Queue.Destinations().LeftBehind(r.Context(), old, destination.Changes(old, s))
+		if err != nil {
+			return nil, err
+		}
+		if f.Leaves = left; left != "" {
+			return f, nil
+		}
 	}
 	if f.New {
 		if c.cfg.Keyring == nil {

@@ -75,3 +75,26 @@ func (s *Settings) Inherit(old *Settings) {
 	s.Approved = old.Approved && s.ConnectionOption == old.ConnectionOption && s.AccessKeyID == old.AccessKeyID &&
 		s.AssumeRoleARN == old.AssumeRoleARN && s.Bucket == old.Bucket && s.Endpoint == old.Endpoint && s.BucketOwner == old.BucketOwner
 }
+
+// LeftBehind says what changes leave in the bucket that loads no longer replace;
+// "" when they leave nothing. known is how many of the destination's objects are
+// on record, and all whether no others can be.
+func LeftBehind(changes []Change, bucket string, known int, all bool) string {
+	var fields []string
+	for _, c := range changes {
+		if c.Orphans {
+			fields = append(fields, c.Field)
+		}
+	}
+	if len(fields) == 0 || known == 0 && all {
+		return ""
+	}
+	objects := fmt.Sprintf("%d objects", known)
+	switch {
+	case known == 0:
+		objects = "what was loaded too long ago to be on record"
+	case !all:
+		objects = "at least " + objects
+	}
+	return fmt.Sprintf("a change of %s leaves %s in s3://%s that loads no longer replace", strings.Join(fields, ", "), objects, bucket)
+}

@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,5 +68,26 @@ func TestInherit(t *testing.T) {
 				t.Errorf("approved %v, paused %v, want %v, true", s.Approved, s.Paused, tt.want)
 			}
 		})
+	}
+}
+
+// The ledger forgets, and what it forgot may lie in the bucket.
+func TestLeftBehind(t *testing.T) {
+	moved := []Change{{Field: "title"}, {Field: "folder", Orphans: true}, {Field: "bucket", Orphans: true}}
+	for _, c := range []struct {
+		changes []Change
+		known   int
+		all     bool
+		want    string
+	}{
+		{moved[:1], 3, true, ""},
+		{moved, 0, true, ""},
+		{moved, 3, true, "a change of folder, bucket leaves 3 objects in s3://acme that"},
+		{moved, 3, false, "at least 3 objects"},
+		{moved, 0, false, "too long ago"},
+	} {
+		if got := LeftBehind(c.changes, "acme", c.known, c.all); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%d known, all %t: %q, want %q", c.known, c.all, got, c.want)
+		}
 	}
 }

@@ -122,7 +122,7 @@ func FromForm(values map[string]string, old *Settings) (*Settings, *Problems) {
 		switch {
 		case old != nil && f.name == "id":
 			written = old.ID
-		case old != nil && f.secret && written == "":
+		case old != nil && f.secret && written == "" && ConnectionOption(strings.TrimSpace(values["connection_option"])).Keys():
 			written = old.SecretAccessKey.Reveal()
 		}
 		if written == "" {

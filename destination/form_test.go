@@ -65,3 +65,19 @@ func TestFormMistakes(t *testing.T) {
 		t.Errorf("a good form: %v, %v", s, wrong)
 	}
 }
+
+// TestFormChangesTheConnection: with the keys emptied, a destination of access
+// keys becomes one of a role; its old secret is not in the way.
+func TestFormChangesTheConnection(t *testing.T) {
+	old := parse(t, append(option(AccessKeys), "file_format: csv")...)
+	values := old.FormValues()
+	values["connection_option"], values["access_key_id"] = string(RoleChain), ""
+	values["assume_role_arn"] = "arn:aws:iam::111122223333:role/loadfleet"
+	s, wrong := FromForm(values, old)
+	if wrong != nil {
+		t.Fatal(wrong)
+	}
+	if s.ConnectionOption != RoleChain || !s.SecretAccessKey.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}

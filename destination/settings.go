@@ -201,3 +201,15 @@ func (s *Settings) Admits(workspace string) bool {
 	}
 	return len(s.Workspaces) == 0
 }
+
+// Flow is whether loads flow to the destination, in words: open, paused or waits
+// for approval.
+func (s *Settings) Flow() string {
+	switch {
+	case s.Paused:
+		return "paused"
+	case s.NeedsApproval() && !s.Approved:
+		return "waits for approval"
+	}
+	return "open"
+}

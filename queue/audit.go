@@ -29,6 +29,39 @@ func NewOperation(by, filter string) Operation {
 	return Operation{ID: rand.Text(), By: by, Filter: filter}
 }
 
+// Decide replays or discards dead letters, one after another, not faster than
+// rate a second (0: no limit), and says of how many it did; those that somebody
+// else was faster with are passed over. It ends with the first error.
+func (q *Queue) Decide(ctx context.Context, verb messages.Verb, sequences []uint64, op Operation, rate float64) (n int, err error) {
+	act := q.Discard
+	if verb == messages.VerbReplay {
+		act = q.Replay
+	}
+	var turn <-chan time.Time
+	if rate > 0 {
+		ticker := time.NewTicker(time.Duration(float64(time.Second) / rate))
+		defer ticker.Stop()
+		turn = ticker.C
+	}
+	for i, sequence := range sequences {
+		if turn != nil && i > 0 {
+			select {
+			case <-turn:
+			case <-ctx.Done():
+				return n, context.Cause(ctx)
+			}
+		}
+		switch err := act(ctx, sequence, op); {
+		case errors.Is(err, ErrNotFound): // somebody else was faster
+		case err != nil:
+			return n, err
+		default:
+			n++
+		}
+	}
+	return n, nil
+}
+
 // record is the audit of what is about to be done with a dead letter. It is
 // stored first: somebody killed in between leaves a record of something that
 // was not done, never the reverse, and Fate tells which.

@@ -25,8 +25,9 @@ type DeadLetter struct {
 	Bytes    int64  `json:"bytes"`    // of the payload
 
 	// What a dead load would have written; empty when it cannot be read.
-	Key  string              `json:"key,omitempty"`
-	Part *messages.Partition `json:"partition,omitempty"`
+	Table string              `json:"table,omitempty"`
+	Key   string              `json:"key,omitempty"`
+	Part  *messages.Partition `json:"partition,omitempty"`
 }
 
 // DeadLetterFilter chooses dead letters; a zero field chooses all.
@@ -96,7 +97,7 @@ func parseDeadLetter(h messages.Header, sequence uint64, subject string, stored 
 	letter := DeadLetter{DeadLetter: *d, Sequence: sequence}
 	if d.Stage == messages.StageLoad {
 		if load, err := parseLoad(d.Subject, h); err == nil {
-			letter.Key, letter.Part = load.Key, &load.Part
+			letter.Table, letter.Key, letter.Part = load.Table, load.Key, &load.Part
 		}
 	}
 	return letter

@@ -12,11 +12,12 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/messages"
 )
 
-// Destinations stores destinations' documents, sealed by their keyring: here
-// they are bytes.
+// Destinations stores destinations' documents, sealed by their keyring: what is
+// stored are bytes.
 type Destinations struct{ q *Queue }
 
 // Destinations is the store of destinations; it is there after Provision.
@@ -81,6 +82,63 @@ func (d *Destinations) Get(ctx context.Context, id string) (*StoredDestination, 
 		return err
 	})
 	return stored, err
+}
+
+// Open fetches a destination with its secret; the revision is for Save. Its errors
+// are Get's and [destination.Keyring.Open]'s.
+func (d *Destinations) Open(ctx context.Context, k *destination.Keyring, id string) (*destination.Settings, uint64, error) {
+	stored, err := d.Get(ctx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	s, err := k.Open(stored.Document)
+	return s, stored.Revision, err
+}
+
+// Describe is Open without the secret, which no key is needed for.
+func (d *Destinations) Describe(ctx context.Context, id string) (*destination.Settings, uint64, error) {
+	stored, err := d.Get(ctx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	s, err := destination.Describe(stored.Document)
+	return s, stored.Revision, err
+}
+
+// Save seals a destination and stores it as Put does.
+func (d *Destinations) Save(ctx context.Context, k *destination.Keyring, s *destination.Settings, over uint64) (uint64, error) {
+	sealed, err := k.Seal(s)
+	if err != nil {
+		return 0, err
+	}
+	return d.Put(ctx, s.ID, sealed, over)
+}
+
+// LeftBehind is what [destination.LeftBehind] says of changes to a stored
+// destination, as far as the ledger of objects knows.
+func (d *Destinations) LeftBehind(ctx context.Context, old *destination.Settings, changes []destination.Change) (string, error) {
+	if destination.LeftBehind(changes, old.Bucket, 0, false) == "" {
+		return "", nil // whatever there is
+	}
+	there := map[string]bool{} // a record that changes meanwhile comes twice
+	for o, err := range d.q.Objects().All(ctx, old.ID) {
+		if err != nil {
+			return "", fmt.Errorf("count the objects that would be left behind: %w", err)
+		}
+		there[o.Bucket+"\x00"+o.Key] = o.Result != messages.Deleted
+	}
+	known := 0
+	for _, is := range there {
+		if is {
+			known++
+		}
+	}
+	history, err := d.History(ctx, old.ID)
+	if err != nil {
+		return "", err
+	}
+	all := len(history) == 0 || time.Since(history[0].Time) < KeepObjects
+	return destination.LeftBehind(changes, old.Bucket, known, all), nil
 }
 
 // List fetches every destination, by id.

@@ -154,7 +154,8 @@ func (x *ExtractionIndex) Get(workspace, extraction string) *ExtractionState {
 }
 
 // Counts is how all loads ended that the index has heard of. Two of them, and
-// the time between, tell a rate.
+// the time between, tell a rate. An extraction that moves after it was forgotten
+// is counted anew, which shows once.
 func (x *ExtractionIndex) Counts() messages.Counts {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -202,24 +202,6 @@ func TestApply(t *testing.T) {
 	})
 }
 
-// The queue forgets how loads ended, and what it forgot may lie in the bucket.
-func TestOrphans(t *testing.T) {
-	for _, tt := range []struct {
-		known     int
-		forgotten bool
-		want      string
-	}{
-		{0, false, ""},
-		{3, false, "3 objects"},
-		{3, true, "at least 3 objects"},
-		{0, true, "what was loaded more than 30 days ago, which nobody has counted,"},
-	} {
-		if got := orphans(tt.known, tt.forgotten); got != tt.want {
-			t.Errorf("orphans(%d, %v) = %q, want %q", tt.known, tt.forgotten, got, tt.want)
-		}
-	}
-}
-
 // A sealed secret that was altered at rest is said to be, and applied over.
 func TestApplyOverATamperedSecret(t *testing.T) {
 	t.Parallel()

@@ -194,11 +194,20 @@ func TestConsoleActs(t *testing.T) {
 	if f := h.run(t, exitOK, "", "deadletter", "audit", "-o", "json"); strings.Count(f.out, `"by": "operator@console"`) != 3 {
 		t.Errorf("the audit is %s", f.out)
 	}
+	base := login[:strings.Index(login, "/login")]
+	step("what a change leaves behind is asked for", chromedp.Navigate(base+"/destinations/refused/edit"), chromedp.WaitVisible("#f-folder"), emptied("#f-folder"), chromedp.SendKeys("#f-folder", "moved"),
+		chromedp.Click(".connection > p > button"), chromedp.WaitVisible(`input[name="leave"]`), chromedp.Text(`p[role="alert"]`, &text))
+	if !strings.Contains(text, "a change of folder leaves 3 objects") {
+		t.Errorf("the change is asked for as %q", text)
+	}
+	step("and left", chromedp.Click(`input[name="leave"]`), chromedp.Click(".connection > p > button"), chromedp.WaitVisible(".note"))
+	if f := h.run(t, exitOK, "", "destination", "orphans", "refused"); !strings.Contains(f.out, "3 orphans") {
+		t.Errorf("destination orphans says %s", f.out)
+	}
 	step("pause", chromedp.Navigate(login[:strings.Index(login, "/login")]+"/destinations/refused"), chromedp.WaitVisible(`form[action$="/pause"] button`), chromedp.Click(`form[action$="/pause"] button`), chromedp.WaitVisible(`form[action$="/resume"] button`))
 	if f := h.run(t, exitOK, "", "destination", "list"); !strings.Contains(f.out, "paused") {
 		t.Errorf("destination list says %s", f.out)
 	}
-	base := login[:strings.Index(login, "/login")]
 	step("pause the worker", chromedp.Navigate(base+"/"), chromedp.WaitVisible(`//button[text()="Pause"]`), chromedp.Click(`//button[text()="Pause"]`), chromedp.WaitVisible(`//span[text()="paused"]`))
 	step("and resume it", chromedp.Click(`//button[text()="Resume"]`), chromedp.WaitVisible(`//button[text()="Pause"]`))
 	step("keys", chromedp.KeyEvent("g"), chromedp.KeyEvent("e"), chromedp.WaitVisible(`//h1[text()="Extractions"]`))

@@ -24,8 +24,8 @@ func (p *program) deadletter() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	c.AddCommand(p.deadletterList(), p.deadletterShow(),
-		p.deadletterEach("replay", "Put dead letters back on the queue", "replayed", (*queue.Queue).Replay),
-		p.deadletterEach("discard", "Give dead letters up for good", "discarded", (*queue.Queue).Discard),
+		p.deadletterEach(messages.VerbReplay, "Put dead letters back on the queue", "replayed"),
+		p.deadletterEach(messages.VerbDiscard, "Give dead letters up for good", "discarded"),
 		p.deadletterAudit())
 	return c
 }

@@ -14,13 +14,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 )
 
 // act is what a command does with each dead letter that it chose.
 type act struct {
-	use, done string
-	do        func(*queue.Queue, context.Context, uint64, queue.Operation) error
+	verb messages.Verb
+	done string // what was done with each, in a word
 
 	choose   choice
 	dry, all bool
@@ -29,8 +30,8 @@ type act struct {
 }
 
 // deadletterEach is a command that does something with every chosen dead letter.
-func (p *program) deadletterEach(use, short, done string, do func(*queue.Queue, context.Context, uint64, queue.Operation) error) *cobra.Command {
-	a := &act{use: use, done: done, do: do}
+func (p *program) deadletterEach(verb messages.Verb, short, done string) *cobra.Command {
+	a, use := &act{verb: verb, done: done}, string(verb)
 	c := &cobra.Command{
 		Use:   use + " [SEQ ...]",
 		Short: short,
@@ -53,14 +54,18 @@ Who did it, when and by which choice is kept for 400 days: see
 					return p.wouldBe(picked, done)
 				}
 				op := queue.NewOperation(cmp.Or(a.by, whoami()), a.choose.said(args))
-				n, err := a.each(cmd.Context(), q, picked, op)
+				sequences := make([]uint64, len(picked))
+				for i, d := range picked {
+					sequences[i] = d.Sequence
+				}
+				n, err := q.Decide(cmd.Context(), a.verb, sequences, op, a.rate)
 				if err != nil {
-					return fmt.Errorf("after %s %s: %w", many(n, "dead letter"), done, err)
+					return fmt.Errorf("after %s %s: %w", many(int64(n), "dead letter"), done, err)
 				}
 				if p.settings.json() {
 					return printJSON(p.out, map[string]any{done: n, "operation": op.ID})
 				}
-				fmt.Fprintf(p.out, "%s %s\n", many(n, "dead letter"), done)
+				fmt.Fprintf(p.out, "%s %s\n", many(int64(n), "dead letter"), done)
 				if n > 0 {
 					fmt.Fprintf(p.out, "what became of it: loadfleet deadletter audit --operation %s\n", op.ID)
 				}
@@ -115,33 +120,6 @@ func (a *act) pick(ctx context.Context, q *queue.Queue, wanted map[uint64]bool) 
 		return nil, notFound(fmt.Errorf("there is no dead letter %d of those chosen; see `loadfleet deadletter list`", seq))
 	}
 	return picked, nil
-}
-
-// each does it, not faster than allowed, and says how often it did.
-func (a *act) each(ctx context.Context, q *queue.Queue, picked []queue.DeadLetter, op queue.Operation) (n int64, err error) {
-	var turn <-chan time.Time
-	if a.rate > 0 {
-		ticker := time.NewTicker(time.Duration(float64(time.Second) / a.rate))
-		defer ticker.Stop()
-		turn = ticker.C
-	}
-	for i, d := range picked {
-		if turn != nil && i > 0 {
-			select {
-			case <-turn:
-			case <-ctx.Done():
-				return n, context.Cause(ctx)
-			}
-		}
-		switch err := a.do(q, ctx, d.Sequence, op); {
-		case errors.Is(err, queue.ErrNotFound): // somebody else was faster
-		case err != nil:
-			return n, err
-		default:
-			n++
-		}
-	}
-	return n, nil
 }
 
 func (p *program) wouldBe(picked []queue.DeadLetter, done string) error {

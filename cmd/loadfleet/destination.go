@@ -57,31 +57,22 @@ func (p *program) atDesk(ctx context.Context, do func(*desk) error) (err error) 
 
 // get reads a destination and its revision; exitNotFound when there is none.
 func (d *desk) get(ctx context.Context, id string) (*destination.Settings, uint64, error) {
-	stored, err := d.store.Get(ctx, id)
-	if errors.Is(err, queue.ErrNotFound) {
-		return nil, 0, notFound(fmt.Errorf("there is no destination %q; see `loadfleet destination list`", id))
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	s, err := d.keyring.Open(stored.Document)
-	if err != nil {
-		return nil, 0, sealed(err)
-	}
-	return s, stored.Revision, nil
+	s, revision, err := d.store.Open(ctx, d.keyring, id)
+	return s, revision, explained(id, err)
 }
 
 // describe is get without the secret, which no key is needed for.
 func (d *desk) describe(ctx context.Context, id string) (*destination.Settings, uint64, error) {
-	stored, err := d.store.Get(ctx, id)
+	s, revision, err := d.store.Describe(ctx, id)
+	return s, revision, explained(id, err)
+}
+
+// explained is an error about a destination, with what to do.
+func explained(id string, err error) error {
 	if errors.Is(err, queue.ErrNotFound) {
-		return nil, 0, notFound(fmt.Errorf("there is no destination %q; see `loadfleet destination list`", id))
+		return notFound(fmt.Errorf("there is no destination %q; see `loadfleet destination list`", id))
 	}
-	if err != nil {
-		return nil, 0, err
-	}
-	s, err := destination.Describe(stored.Document)
-	return s, stored.Revision, err
+	return sealed(err)
 }
 
 // sealed says what to do about a secret that does not open.
@@ -97,26 +88,11 @@ func sealed(err error) error {
 
 // put seals and stores a destination over the revision it was read at.
 func (d *desk) put(ctx context.Context, s *destination.Settings, over uint64) (uint64, error) {
-	sealed, err := d.keyring.Seal(s)
-	if err != nil {
-		return 0, err
-	}
-	revision, err := d.store.Put(ctx, s.ID, sealed, over)
+	revision, err := d.store.Save(ctx, d.keyring, s, over)
 	if errors.Is(err, queue.ErrRevision) {
 		return 0, fmt.Errorf("destination %s was changed by somebody else meanwhile: look at it and try again", s.ID)
 	}
 	return revision, err
-}
-
-// flow is whether loads flow to a destination.
-func flow(s *destination.Settings) string {
-	switch {
-	case s.Paused:
-		return "paused"
-	case s.NeedsApproval() && !s.Approved:
-		return "waits for approval"
-	}
-	return "open"
 }
 
 func (p *program) destinationDelete() *cobra.Command {
@@ -163,7 +139,7 @@ func (p *program) destinationSet(use, short string, set func(*destination.Settin
 						return err
 					}
 				}
-				fmt.Fprintf(p.out, "destination %s: %s\n", s.ID, flow(s))
+				fmt.Fprintf(p.out, "destination %s: %s\n", s.ID, s.Flow())
 				return nil
 			})
 		},

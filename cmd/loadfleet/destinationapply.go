@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/loadfleet/loadfleet/destination"
-	"github.com/loadfleet/loadfleet/queue"
 )
 
 func (p *program) destinationApply() *cobra.Command {
@@ -126,64 +123,12 @@ func (d *desk) before(ctx context.Context, id string, yes bool) (*destination.Se
 // refuseOrphans refuses a change that leaves objects where no load touches
 // them any more, saying how many are known.
 func (d *desk) refuseOrphans(ctx context.Context, old *destination.Settings, changes []destination.Change, yes bool) error {
-	var fields []string
-	for _, c := range changes {
-		if c.Orphans {
-			fields = append(fields, c.Field)
-		}
-	}
-	if len(fields) == 0 || yes {
+	if yes {
 		return nil
 	}
-	objects, err := d.objects(ctx, old.ID)
-	if err != nil {
-		return fmt.Errorf("count the objects that would be left behind: %w", err)
-	}
-	history, err := d.store.History(ctx, old.ID)
-	if err != nil {
+	left, err := d.store.LeftBehind(ctx, old, changes)
+	if err != nil || left == "" {
 		return err
 	}
-	left := orphans(objects, len(history) > 0 && time.Since(history[0].Time) > queue.KeepEvents)
-	if left == "" {
-		return nil
-	}
-	return usage(fmt.Errorf("a change of %s leaves %s in s3://%s that loads no longer replace: apply it with --yes, and remove them when nobody reads them",
-		strings.Join(fields, ", "), left, old.Bucket))
-}
-
-// orphans says how many objects are left behind; "" when none is. A destination
-// older than the queue's memory may have more than are known.
-func orphans(known int, forgotten bool) string {
-	switch {
-	case known == 0 && !forgotten:
-		return ""
-	case known == 0:
-		return fmt.Sprintf("what was loaded more than %d days ago, which nobody has counted,", int(queue.KeepEvents.Hours())/24)
-	case forgotten:
-		return "at least " + count(int64(known)) + " objects"
-	}
-	return count(int64(known)) + " objects"
-}
-
-// objects counts the keys that the queue still knows to be loaded for a destination.
-func (d *desk) objects(ctx context.Context, id string) (int, error) {
-	states, err := d.queue.Extractions(ctx, "")
-	if err != nil {
-		return 0, err
-	}
-	keys := map[string]bool{}
-	for _, s := range states {
-		if s.Destination != id {
-			continue
-		}
-		for o, err := range d.queue.Outcomes(ctx, s.Workspace, s.Extraction) {
-			if err != nil {
-				return 0, err
-			}
-			if o.ETag != "" {
-				keys[o.Bucket+"/"+o.Key] = true
-			}
-		}
-	}
-	return len(keys), nil
+	return usage(fmt.Errorf("%s: apply it with --yes, then see `loadfleet destination orphans %s`", left, old.ID))
 }

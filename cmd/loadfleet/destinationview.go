@@ -29,9 +29,9 @@ func (p *program) destinationList() *cobra.Command {
 					if err != nil {
 						return fmt.Errorf("destination %s: %w", stored.ID, err)
 					}
-					rows = append(rows, []string{s.ID, s.Title, "s3://" + s.Bucket, string(s.FileFormat), string(s.ConnectionOption), flow(s), when(stored.Time)})
+					rows = append(rows, []string{s.ID, s.Title, "s3://" + s.Bucket, string(s.FileFormat), string(s.ConnectionOption), s.Flow(), when(stored.Time)})
 					docs = append(docs, map[string]any{"id": s.ID, "title": s.Title, "bucket": s.Bucket, "file_format": s.FileFormat,
-						"connection_option": s.ConnectionOption, "state": flow(s), "revision": stored.Revision, "changed": stored.Time})
+						"connection_option": s.ConnectionOption, "state": s.Flow(), "revision": stored.Revision, "changed": stored.Time})
 				}
 				if p.settings.json() {
 					return printJSON(p.out, docs)
@@ -69,7 +69,7 @@ func (p *program) destinationShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(p.out, "# revision %d, %s\n%s", revision, flow(s), b)
+				fmt.Fprintf(p.out, "# revision %d, %s\n%s", revision, s.Flow(), b)
 				for _, h := range history {
 					what := "applied"
 					if h.Deleted {
