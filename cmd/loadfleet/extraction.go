@@ -233,14 +233,29 @@ type ending struct {
 // are stored, or as an extractor.
 type listening func(ctx context.Context, workspace, id string) iter.Seq2[messages.Event, error]
 
-// asOperator hears the stored events and those to come.
+// asOperator hears the stored events and those to come, but not that an
+// extraction failed which was replayed and accepted since.
 func asOperator(q *queue.Queue) listening {
 	return func(ctx context.Context, workspace, id string) iter.Seq2[messages.Event, error] {
-		return q.Events(ctx, workspace, id, true)
+		return func(yield func(messages.Event, error) bool) {
+			for event, err := range q.Events(ctx, workspace, id, true) {
+				if err == nil && event.Kind == messages.EventFailed {
+					accepted, lookErr := q.StoredEvent(ctx, messages.Event{Kind: messages.EventAccepted, Workspace: workspace, Extraction: id})
+					if lookErr == nil && accepted.Time.After(event.Time) {
+						continue
+					}
+				}
+				if !yield(event, err) {
+					return
+				}
+			}
+		}
 	}
 }
 
-// follow hears an extraction's events until every load has ended or it failed.
+// follow hears an extraction's events until it is completed or has failed. That
+// every outcome was heard is not the end: they are stored before they are counted,
+// and whoever waited asks for the counts next.
 func follow(ctx context.Context, q *queue.Queue, workspace, id string, progress func(done, of int64)) (*ending, error) {
 	return followEvents(ctx, asOperator(q), workspace, id, progress)
 }
@@ -250,7 +265,7 @@ func followEvents(ctx context.Context, hear listening, workspace, id string, pro
 	defer cancel()
 	e := &ending{results: map[messages.Result]int64{}}
 	last := map[string]messages.Result{}
-	planned, over := false, false
+	over := false
 	var counts messages.Counts
 	for event, err := range hear(ctx, workspace, id) {
 		if err != nil {
@@ -261,7 +276,7 @@ func followEvents(ctx context.Context, hear listening, workspace, id string, pro
 			e.failure, e.ended = event.Failure, event.Time
 			return e, nil
 		case messages.EventDispatched:
-			e.plan, e.dispatched, planned = *event.Plan, event.Time, true
+			e.plan, e.dispatched = *event.Plan, event.Time
 		case messages.EventCompleted:
 			over, counts = true, event.Counts
 		case messages.EventOutcome:
@@ -271,7 +286,7 @@ func followEvents(ctx context.Context, hear listening, workspace, id string, pro
 			}
 		}
 		progress(int64(len(last)), e.plan.Loads)
-		if over = over || planned && int64(len(last)) >= e.plan.Loads; over {
+		if over {
 			break
 		}
 	}
