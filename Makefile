@@ -1,6 +1,9 @@
 # What CI calls, and what a developer calls before a commit.
 # Go leaves directories named testdata out of ./...
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
+# A module of its own, which ./... does not reach either: what renders and judges
+# the manifests is nothing that loadfleet is made of.
+KUBERNETES := deploy/kubernetes
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline bench-fairness screenshots memory staged
@@ -18,15 +21,18 @@ setup: ## install the foreign readers that the tests need
 
 test: setup ## the README's test command
 	go test -timeout 25m ./... $(TESTDATA)
+	go -C $(KUBERNETES) test ./...
 
 race: ## the same under the race detector, for the rooms with goroutines
 	go test -race -timeout 25m ./queue/... ./storage/... ./dispatcher ./worker
 
 vet:
 	go vet -tags chaoscluster,powercut ./... $(TESTDATA)
+	go -C $(KUBERNETES) vet ./...
 
 lint: ## the import ladder and the usual suspects
 	go run $(GOLANGCI) run --build-tags chaoscluster,powercut --allow-parallel-runners ./...
+	cd $(KUBERNETES) && go run $(GOLANGCI) run --allow-parallel-runners ./...
 
 fuzz: ## every fuzz target for a minute
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
