@@ -88,9 +88,9 @@ func told(t *testing.T) map[string]bool {
 	return names
 }
 
-// TestMonitoringNamesMetrics holds the alert rules and the board to the metrics
-// that there are: each that they ask for is told, and of loadfleet's own each is
-// asked for by one of them.
+// TestMonitoringNamesMetrics holds the alert rules, the board and the scaler to the
+// metrics that there are: each that they ask for is told, and of loadfleet's own
+// each is asked for by one of them.
 func TestMonitoringNamesMetrics(t *testing.T) {
 	names := told(t)
 	asked := map[string]bool{}
@@ -138,6 +138,17 @@ func TestMonitoringNamesMetrics(t *testing.T) {
 			ask("panel "+p.Title, target.Expr)
 		}
 	}
+	var scaler struct {
+		Spec struct {
+			Triggers []struct {
+				Metadata map[string]string `yaml:"metadata"`
+			} `yaml:"triggers"`
+		} `yaml:"spec"`
+	}
+	if err := yaml.Unmarshal([]byte(readText(t, "../../deploy/kubernetes/overlays/production/scaler.yaml")), &scaler); err != nil {
+		t.Fatal(err)
+	}
+	ask("the scaler of workers", scaler.Spec.Triggers[0].Metadata["query"])
 	// On the process's own page, for those who look there.
 	rare := map[string]bool{"loadfleet_queue_stream_messages": true, "loadfleet_dispatched_loads_total": true, "loadfleet_dispatched_rows_total": true}
 	for name := range names {
