@@ -529,3 +529,13 @@ func file(t testing.TB, rows *encoding.Rows) string {
 	}
 	return b.String()
 }
+
+// TestStoppedWhileItStarts: a stop that comes before commits can be taken is a stop, not a failure.
+func TestStoppedWhileItStarts(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.dispatcher(w.Queue, quick()).Run(ctx); err != nil {
+		t.Errorf("run: got %v, want nil", err)
+	}
+}

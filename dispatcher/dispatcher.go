@@ -135,6 +135,9 @@ func New(q *queue.Queue, cfg Config, log *zap.Logger) *Dispatcher {
 // impossible to go on.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	commits, err := d.queue.Commits(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped before it had taken anything
+	}
 	if err != nil {
 		return fmt.Errorf("dispatcher: %w", err)
 	}

@@ -179,3 +179,14 @@ func TestQueueClosed(t *testing.T) {
 		t.Error("run outlived its queue")
 	}
 }
+
+// TestStoppedWhileItStarts: a stop that comes before the lanes are open is a stop, not a failure.
+func TestStoppedWhileItStarts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := worker.New(r.Queue, r.keyring, worker.Config{}, zap.NewNop()).Run(ctx); err != nil {
+		t.Errorf("run: got %v, want nil", err)
+	}
+}

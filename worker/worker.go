@@ -147,6 +147,9 @@ const outage = 5
 // be had.
 func (w *Worker) Run(ctx context.Context) error {
 	lanes, parked, err := openLanes(ctx, w.queue)
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped before it had taken anything
+	}
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
