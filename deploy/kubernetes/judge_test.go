@@ -78,6 +78,9 @@ func (m *manifests) pod(t *testing.T, p pod, docs string, find func(string, ...a
 	} else if c.SeccompProfile == nil || c.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 		find("no seccomp profile RuntimeDefault")
 	}
+	if err := restricted(&metav1.ObjectMeta{Labels: p.labels}, s); err != nil {
+		find("Pod Security, restricted: %v", err)
+	}
 	if s.EnableServiceLinks == nil || *s.EnableServiceLinks {
 		find("services of the namespace would come into its environment")
 	}

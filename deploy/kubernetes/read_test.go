@@ -92,8 +92,8 @@ type manifests struct {
 	scaled      []*scaledObject
 }
 
-// read decodes each document as strictly as an API server that is asked to: fields that there are not, in another
-// case, or twice are errors.
+// read decodes each document as strictly as an API server that is asked to (fields that there are not, in another
+// case, or twice are errors), and validates it as it would.
 func read(text string) (*manifests, error) {
 	m := &manifests{}
 	var errs []error
@@ -158,6 +158,12 @@ func decode[T any](text []byte, all *[]*T) error {
 		return fmt.Errorf("%T: %w", *one, err)
 	}
 	*all = append(*all, one)
+	if scaled, ok := any(one).(*scaledObject); ok {
+		text = scaled.autoscaler()
+	}
+	if err := validate(text); err != nil {
+		return fmt.Errorf("%T: %w", *one, err)
+	}
 	return nil
 }
 
