@@ -58,6 +58,7 @@ func TestP11LeastPrivilege(t *testing.T) {
 	w.deadLoads(t)
 	w.follow(t)
 	w.presence(t)
+	w.prove(t)
 	for _, q := range []*queue.Queue{w.operator, w.console} {
 		w.look(t, q)
 	}
@@ -226,6 +227,13 @@ func (w *secureWalk) work(t *testing.T) {
 	parked, err := w.worker.Loads(ctx, queue.LoadsConfig{Lanes: []messages.Lane{messages.Parked}})
 	must(t, "parked lane", err)
 	must(t, "park", next(t, loads).Park(ctx, queue.Past{Why: "denied"}))
+	for _, q := range []*queue.Queue{w.operator, w.console} {
+		status, err := q.Status(ctx)
+		must(t, "status", err)
+		if len(status.Parked) != 1 || status.Parked[0].Why != "denied" {
+			t.Errorf("status: got %+v, want one destination that denied", status.Parked)
+		}
+	}
 	must(t, "postpone", next(t, parked).Postpone(ctx, 0, queue.Past{}))
 	for _, from := range []*queue.Loads{parked, loads} {
 		d := next(t, from)
@@ -338,6 +346,32 @@ func (w *secureWalk) presence(t *testing.T) {
 	c, err := w.operator.Instruct(ctx, messages.RoleWorker, "p.1", messages.InstructPause, nil, "me")
 	must(t, "pause", err)
 	told(ctx, t, obeyed, c)
+}
+
+// prove reads the record that a bucket is compared with, and notes on it that an
+// object goes, as an operator does.
+func (w *secureWalk) prove(t *testing.T) {
+	ctx := within(t, 15*time.Second)
+	q := w.operator
+	_, err := q.Plan(ctx, "ws", "e1")
+	must(t, "plan", err)
+	if n, err := q.Marked(ctx, "ws", "e1"); err != nil || n != 2 {
+		t.Errorf("marked: got %d, %v, want 2", n, err)
+	}
+	_, err = q.Commit(ctx, "ws", "e1")
+	must(t, "commit", err)
+	if there, err := q.Committed(ctx, "e1"); err != nil || !there {
+		t.Errorf("committed: got %v, %v, want true", there, err)
+	}
+	n := 0
+	for record, err := range q.Objects().All(ctx, "acme") {
+		must(t, "objects", err)
+		must(t, "remove an object", q.Objects().Remove(ctx, &record, "me", true))
+		n++
+	}
+	if n == 0 {
+		t.Error("objects: got none")
+	}
 }
 
 // look does what changes nothing, as an operator and the console do.
