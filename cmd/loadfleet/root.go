@@ -106,7 +106,7 @@ verify found something.`,
 		}
 	}
 	add("try", p.demo(), p.up())
-	add("fleet", p.provision(), p.dispatcher(), p.worker(), p.console(), p.status(), p.fleet(), p.natsKey())
+	add("fleet", p.provision(), p.dispatcher(), p.worker(), p.console(), p.status(), p.fleet(), p.health(), p.natsKey())
 	add("use", p.publish(), p.destination(), p.extraction(), p.load(), p.verify(), p.deadletter())
 	root.AddCommand(p.bench(), p.benchServers(), p.benchExtractor(), p.benchTogether(), p.benchStages(), p.benchPut(), p.version())
 	p.watch(root)
