@@ -6,7 +6,7 @@ TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 KUBERNETES := deploy/kubernetes
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: chaos chaos-cluster powercut demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline bench-fairness screenshots memory staged
+.PHONY: chaos chaos-cluster powercut compose demo setup test race vet lint fuzz bench bench-peers bench-peers-full bench-smoke bench-compare bench-baseline bench-fairness screenshots memory staged
 
 # Where the benchmarks' buckets lie (JetStream's storage stays on disk), and
 # what else to ask for: make bench BENCH='--shape 60000x30x20 --format csv'
@@ -58,6 +58,9 @@ chaos-cluster: ## the same on three NATS servers, whose leader is killed, stoppe
 
 powercut: ## the same while the power of the broker's disk fails; as root, with loop devices
 	$(CHAOS) -tags powercut -run '^TestP1PowerCut'
+
+compose: ## run docker-compose.yml, scale its workers while loading, and account for every load (docs/compose.md); needs Docker
+	deploy/compose/test
 
 staged: ## load a staged extraction of 5 GB within the memory budgets (docs/staged.md); needs 20 GB of disk
 	LOADFLEET_STAGED_GB=5 TMPDIR=$${TMPDIR:-/var/tmp} go test -v -timeout 90m -run '^TestP9StagedExtraction$$' ./cmd/loadfleet
