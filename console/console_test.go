@@ -10,10 +10,12 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/console"
@@ -300,6 +302,60 @@ func TestP10NoSecretOnAnyPage(t *testing.T) {
 		}
 		_, withoutTitle, _ := strings.Cut(string(body), "f-workspaces")
 		look(path, withoutTitle)
+	}
+}
+
+// TestChangesAreAudited: what is pressed and saved is on record with who did it,
+// and on the destination's page; the new secret is not.
+func TestChangesAreAudited(t *testing.T) {
+	d := open(t, nil)
+	operator := d.as(t, operatorToken)
+	const fresh = "another+SECRETKEY/0123456789abcdefghijklmn"
+	s, _, err := d.Destinations().Describe(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := url.Values{"id": {"acme"}, "leave": {"1"}}
+	for name, value := range s.FormValues() {
+		form.Set(name, value)
+	}
+	form.Set("title", "Acme Europe")
+	form.Set("secret_access_key", fresh)
+	for path, form := range map[string]url.Values{"/destinations/acme/edit": form, "/destinations/acme/pause": nil} {
+		answer, err := operator.PostForm(d.server.URL+path, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK || answer.Request.URL.Path != "/destinations/acme" {
+			t.Fatalf("%s led to %s: %s", path, answer.Request.URL, answer.Status)
+		}
+	}
+	var record []string
+	for a, err := range d.Destinations().Audit(t.Context(), "acme") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.By != "ann@console" || a.End != messages.DestinationDone || a.Revision == 0 {
+			t.Errorf("record: %+v", a)
+		}
+		record = append(record, fmt.Sprint(a.Action, a.Changes))
+	}
+	slices.Sort(record)
+	want := []string{fmt.Sprintf("apply[{title %s Acme Europe} {secret_access_key [redacted] changed}]", hostile), "pause[{paused false true}]"}
+	if d := cmp.Diff(want, record); d != "" {
+		t.Errorf("record (-want +got):\n%s", d)
+	}
+	page := d.body(t, operator, "/destinations/acme")
+	for _, want := range []string{"Who changed it", "ann@console", "secret_access_key: [redacted] → changed", "paused: false → true"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	for _, form := range []string{fresh, url.QueryEscape(fresh), strings.ReplaceAll(fresh, "+", "&#43;")} {
+		if strings.Contains(page, form) || strings.Contains(fmt.Sprint(record), form) {
+			t.Errorf("the page or the record shows %s", form)
+		}
 	}
 }
 

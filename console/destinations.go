@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
 )
@@ -58,6 +59,9 @@ func (c *Console) destinations(r *request) (any, error) {
 	return map[string]any{"Rows": rows}, nil
 }
 
+// shownChanges is how many changes of a destination its page tells of.
+const shownChanges = 10
+
 type destinationPage struct {
 	destinationRow
 	Document string
@@ -65,6 +69,7 @@ type destinationPage struct {
 	Policy   *destination.Policy
 	NoPolicy string
 	History  []*queue.StoredDestination
+	Audit    []messages.DestinationAudit // the last few changes, the latest first
 	Warnings []destination.Problem
 	Report   *storage.Report // of a check
 	CanEdit  bool
@@ -104,7 +109,19 @@ func (c *Console) describe(ctx context.Context, id string) (*destinationPage, er
 	}
 	p.History, err = c.cfg.Queue.Destinations().History(ctx, id)
 	slices.Reverse(p.History)
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	for a, err := range c.cfg.Queue.Destinations().Audit(ctx, id) {
+		if err != nil {
+			return nil, err
+		}
+		if p.Audit = append(p.Audit, a); len(p.Audit) > shownChanges {
+			p.Audit = p.Audit[1:]
+		}
+	}
+	slices.Reverse(p.Audit)
+	return p, nil
 }
 
 func (c *Console) stored(ctx context.Context, id string) (*queue.StoredDestination, error) {
@@ -130,8 +147,8 @@ func (c *Console) open(ctx context.Context, id string) (*destination.Settings, u
 	return s, revision, err
 }
 
-func (c *Console) save(ctx context.Context, s *destination.Settings, over uint64) error {
-	_, err := c.cfg.Queue.Destinations().Save(ctx, c.cfg.Keyring, s, over)
+func (c *Console) save(r *request, action messages.DestinationAction, from, s *destination.Settings, over uint64) error {
+	_, err := c.cfg.Queue.Destinations().Save(r.Context(), c.cfg.Keyring, s, over, queue.Edit{Action: action, By: r.who.Name + "@console", From: from})
 	if errors.Is(err, queue.ErrRevision) && over == 0 {
 		return &said{http.StatusConflict, "There is a destination " + s.ID + " already.", "Change that one, or choose another id."}
 	}
@@ -143,10 +160,11 @@ func (c *Console) save(ctx context.Context, s *destination.Settings, over uint64
 
 // turnDestination is what one button does.
 func (c *Console) turnDestination(r *request) (any, error) {
-	id, action := r.PathValue("id"), r.PathValue("action")
-	set := map[string]func(*destination.Settings){
-		"pause": func(s *destination.Settings) { s.Paused = true }, "resume": func(s *destination.Settings) { s.Paused = false },
-		"approve": func(s *destination.Settings) { s.Approved = true },
+	id, action := r.PathValue("id"), messages.DestinationAction(r.PathValue("action"))
+	set := map[messages.DestinationAction]func(*destination.Settings){
+		messages.DestinationPause:   func(s *destination.Settings) { s.Paused = true },
+		messages.DestinationResume:  func(s *destination.Settings) { s.Paused = false },
+		messages.DestinationApprove: func(s *destination.Settings) { s.Approved = true },
 	}[action]
 	if set == nil {
 		return nil, notFound("There is nothing to press that is called %q.", action)
@@ -155,8 +173,9 @@ func (c *Console) turnDestination(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	was := *s
 	set(s)
-	if err := c.save(r.Context(), s, revision); err != nil {
+	if err := c.save(r, action, &was, s, revision); err != nil {
 		return nil, err
 	}
 	c.log.Sugar().Infow("destination", "destination", id, "did", action, "by", r.who.Name)
@@ -311,7 +330,7 @@ func (c *Console) saveDestination(r *request) (any, error) {
 		}
 		over = 0 // it must not be there yet
 	}
-	if err := c.save(r.Context(), s, over); err != nil {
+	if err := c.save(r, messages.DestinationApply, old, s, over); err != nil {
 		return nil, err
 	}
 	c.log.Sugar().Infow("destination", "destination", s.ID, "did", "apply", "by", r.who.Name)

@@ -35,7 +35,7 @@ type StoredDestination struct {
 // Any is the revision that stands for whatever is stored.
 const Any = ^uint64(0)
 
-// Put stores a destination over the revision last read; 0 says that there is
+// Put stores a destination, without a word to the audit, over the revision last read; 0 says that there is
 // none yet and [Any] takes what there is. It fails with [ErrRevision] when
 // someone else was faster.
 func (d *Destinations) Put(ctx context.Context, id string, document []byte, last uint64) (revision uint64, err error) {
@@ -105,13 +105,13 @@ func (d *Destinations) Describe(ctx context.Context, id string) (*destination.Se
 	return s, stored.Revision, err
 }
 
-// Save seals a destination and stores it as Put does.
-func (d *Destinations) Save(ctx context.Context, k *destination.Keyring, s *destination.Settings, over uint64) (uint64, error) {
+// Save seals a destination and stores it as Put does, after the audit knows.
+func (d *Destinations) Save(ctx context.Context, k *destination.Keyring, s *destination.Settings, over uint64, edit Edit) (uint64, error) {
 	sealed, err := k.Seal(s)
 	if err != nil {
 		return 0, err
 	}
-	return d.Put(ctx, s.ID, sealed, over)
+	return d.audited(ctx, s.ID, edit, fieldChanges(edit.From, s), func() (uint64, error) { return d.Put(ctx, s.ID, sealed, over) })
 }
 
 // LeftBehind is what [destination.LeftBehind] says of changes to a stored
@@ -167,15 +167,18 @@ func (d *Destinations) List(ctx context.Context) ([]*StoredDestination, error) {
 	return all, err
 }
 
-// Delete deletes a destination; its history stays. Deleting one that is not
-// there succeeds.
-func (d *Destinations) Delete(ctx context.Context, id string) error {
+// Delete deletes a destination, after the audit knows; its history stays.
+// Deleting one that is not there succeeds.
+func (d *Destinations) Delete(ctx context.Context, id, by string) error {
 	if !messages.ValidID(id) {
 		return fmt.Errorf("delete destination %q: %w", id, ErrNotFound)
 	}
-	return d.do(ctx, "delete destination "+id, func(ctx context.Context, kv jetstream.KeyValue) error {
-		return kv.Delete(ctx, id)
+	_, err := d.audited(ctx, id, Edit{Action: messages.DestinationDelete, By: by}, []messages.FieldChange{}, func() (uint64, error) {
+		return 0, d.do(ctx, "delete destination "+id, func(ctx context.Context, kv jetstream.KeyValue) error {
+			return kv.Delete(ctx, id)
+		})
 	})
+	return err
 }
 
 // History fetches the last 64 revisions of a destination, the oldest first.

@@ -61,7 +61,7 @@ func TestDestinations(t *testing.T) {
 		seen = append(seen, d.ID)
 		switch {
 		case len(seen) == 2:
-			if err := store.Delete(ctx, "acme"); err != nil {
+			if err := store.Delete(ctx, "acme", "me"); err != nil {
 				t.Fatal(err)
 			}
 		case d.Deleted:

@@ -131,7 +131,7 @@ func (w *secureWalk) destinations(t *testing.T) {
 		_, err = store.Put(ctx, fmt.Sprintf("big-%d", n), bytes.Repeat([]byte("x"), 100<<10), queue.Any)
 		must(t, "put destination", err)
 	}
-	must(t, "delete destination", store.Delete(ctx, "big-0"))
+	must(t, "delete destination", store.Delete(ctx, "big-0", "me"))
 }
 
 // dispatch takes two extractions to loads.
@@ -407,6 +407,9 @@ func (w *secureWalk) look(t *testing.T, q *queue.Queue) {
 	}
 	if n := drain(t, "audit of the fleet", q.ControlAudit(ctx, "p.1")); n != 1 {
 		t.Errorf("audit of the fleet: got %d, want 1", n)
+	}
+	if n := drain(t, "audit of destinations", q.Destinations().Audit(ctx, "")); n != 1 {
+		t.Errorf("audit of destinations: got %d, want 1", n)
 	}
 	letters := list(t, q, queue.DeadLetterFilter{})
 	if len(letters) != 1 {

@@ -65,6 +65,7 @@ var forbidden = []struct {
 	{"console commits anew", queuetest.Console, "recommit.ws.e.1", ""},
 	{"console discards", queuetest.Console, "$JS.API.STREAM.MSG.DELETE.DEAD", ""},
 	{"console changes a destination", queuetest.Console, "$KV.destinations.acme", ""},
+	{"console notes a destination's change", queuetest.Console, "audit.destination.acme.o", ""},
 	{"console tells an event", queuetest.Console, "event.ws.e.completed", ""},
 
 	{"provisioner deletes a stream", queuetest.Provisioner, "$JS.API.STREAM.DELETE.ROWS", ""},

@@ -130,7 +130,7 @@ func TestParked(t *testing.T) {
 			wreck: func() { r.applyEncryption(disabled) }, mend: func() { r.applyEncryption(kmsKey) }},
 		{name: "destination deleted",
 			wreck: func() {
-				if err := r.Destinations().Delete(t.Context(), "acme"); err != nil {
+				if err := r.Destinations().Delete(t.Context(), "acme", "me"); err != nil {
 					t.Fatal(err)
 				}
 			},

@@ -10,6 +10,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 )
 
 // revision is the number that apply's answer ends its first line with.
@@ -109,14 +111,14 @@ func TestApply(t *testing.T) {
 			}
 			apply(t, exitOK, document("canary-of-the-run acme", "Theirs", "loads/", "elsewhere/"))
 			s.Title = "Ours"
-			_, err = d.put(t.Context(), s, revision)
+			_, err = d.put(t.Context(), s, revision, queue.Edit{Action: messages.DestinationApply})
 			if want := "destination acme was changed by somebody else meanwhile: look at it and try again"; err == nil || err.Error() != want {
 				t.Errorf("put over another revision: %v, want %q", err, want)
 			}
 			// And the first apply of all, twice at a time.
 			s.ID = "fresh"
 			apply(t, exitOK, strings.Replace(document(), "id: acme", "id: fresh", 1))
-			if _, err = d.put(t.Context(), s, 0); err == nil || !strings.Contains(err.Error(), "somebody else") {
+			if _, err = d.put(t.Context(), s, 0, queue.Edit{Action: messages.DestinationApply}); err == nil || !strings.Contains(err.Error(), "somebody else") {
 				t.Errorf("put of one that is new to us only: %v", err)
 			}
 			return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,25 +9,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 )
 
 func (p *program) destination() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "destination",
-		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, resume, orphans, delete",
+		Short: "Connect customers' buckets: apply, check, list, show, preview, policy, approve, pause, resume, audit, orphans, delete",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(p.destinationApply(), p.destinationList(), p.destinationShow(), p.destinationPreview(), p.destinationPolicy(), p.destinationCheck(), p.destinationDelete(), p.destinationOrphans(), p.destinationNewKey(), p.destinationReseal())
+	c.AddCommand(p.destinationApply(), p.destinationList(), p.destinationShow(), p.destinationPreview(), p.destinationPolicy(), p.destinationCheck(), p.destinationDelete(), p.destinationAudit(), p.destinationOrphans(), p.destinationNewKey(), p.destinationReseal())
 	for _, s := range []struct {
-		use, short string
-		set        func(*destination.Settings)
+		action messages.DestinationAction
+		short  string
+		set    func(*destination.Settings)
 	}{
-		{"approve", "Let loads flow to a destination that is not self-service", func(s *destination.Settings) { s.Approved = true }},
-		{"pause", "Hold a destination's extractions and loads", func(s *destination.Settings) { s.Paused = true }},
-		{"resume", "Let a paused destination's extractions and loads go on, within a minute or so", func(s *destination.Settings) { s.Paused = false }},
+		{messages.DestinationApprove, "Let loads flow to a destination that is not self-service", func(s *destination.Settings) { s.Approved = true }},
+		{messages.DestinationPause, "Hold a destination's extractions and loads", func(s *destination.Settings) { s.Paused = true }},
+		{messages.DestinationResume, "Let a paused destination's extractions and loads go on, within a minute or so", func(s *destination.Settings) { s.Paused = false }},
 	} {
-		c.AddCommand(p.destinationSet(s.use, s.short, s.set))
+		c.AddCommand(p.destinationSet(s.action, s.short, s.set))
 	}
 	return c
 }
@@ -87,16 +90,22 @@ func sealed(err error) error {
 }
 
 // put seals and stores a destination over the revision it was read at.
-func (d *desk) put(ctx context.Context, s *destination.Settings, over uint64) (uint64, error) {
-	revision, err := d.store.Save(ctx, d.keyring, s, over)
+func (d *desk) put(ctx context.Context, s *destination.Settings, over uint64, edit queue.Edit) (uint64, error) {
+	revision, err := d.store.Save(ctx, d.keyring, s, over, edit)
 	if errors.Is(err, queue.ErrRevision) {
 		return 0, fmt.Errorf("destination %s was changed by somebody else meanwhile: look at it and try again", s.ID)
 	}
 	return revision, err
 }
 
+// bindBy is the flag of a command that changes destinations.
+func bindBy(c *cobra.Command, by *string) {
+	c.Flags().StringVar(by, "by", "", "who does it, for the audit; default: this user and host")
+}
+
 func (p *program) destinationDelete() *cobra.Command {
 	var yes bool
+	var by string
 	c := &cobra.Command{
 		Use:   "delete ID --yes",
 		Short: "Delete a destination; its objects stay in the bucket",
@@ -110,7 +119,7 @@ func (p *program) destinationDelete() *cobra.Command {
 				if !yes {
 					return usage(fmt.Errorf("deleting destination %s (%s) stops its loads; repeat with --yes", s.ID, s.Title))
 				}
-				if err := d.store.Delete(cmd.Context(), s.ID); err != nil {
+				if err := d.store.Delete(cmd.Context(), s.ID, cmp.Or(by, whoami())); err != nil {
 					return err
 				}
 				fmt.Fprintf(p.out, "destination %s deleted\n", s.ID)
@@ -119,12 +128,14 @@ func (p *program) destinationDelete() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "really delete it")
+	bindBy(c, &by)
 	return c
 }
 
-func (p *program) destinationSet(use, short string, set func(*destination.Settings)) *cobra.Command {
-	return &cobra.Command{
-		Use:   use + " ID",
+func (p *program) destinationSet(action messages.DestinationAction, short string, set func(*destination.Settings)) *cobra.Command {
+	var by string
+	c := &cobra.Command{
+		Use:   string(action) + " ID",
 		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -133,9 +144,9 @@ func (p *program) destinationSet(use, short string, set func(*destination.Settin
 				if err != nil {
 					return err
 				}
-				approved, paused := s.Approved, s.Paused
-				if set(s); s.Approved != approved || s.Paused != paused {
-					if _, err := d.put(cmd.Context(), s, revision); err != nil {
+				was := *s
+				if set(s); s.Approved != was.Approved || s.Paused != was.Paused {
+					if _, err := d.put(cmd.Context(), s, revision, queue.Edit{Action: action, By: cmp.Or(by, whoami()), From: &was}); err != nil {
 						return err
 					}
 				}
@@ -144,6 +155,8 @@ func (p *program) destinationSet(use, short string, set func(*destination.Settin
 			})
 		},
 	}
+	bindBy(c, &by)
+	return c
 }
 
 func (p *program) destinationNewKey() *cobra.Command {
@@ -159,7 +172,8 @@ func (p *program) destinationNewKey() *cobra.Command {
 }
 
 func (p *program) destinationReseal() *cobra.Command {
-	return &cobra.Command{
+	var by string
+	c := &cobra.Command{
 		Use:   "reseal",
 		Short: "Seal every destination's secret with the newest key",
 		Long: `Reseal completes the rotation of the seal key: give the new key before the old
@@ -185,7 +199,7 @@ Earlier revisions of a destination stay sealed with the key of their time.`,
 					if err != nil {
 						return sealed(err)
 					}
-					if _, err := d.put(cmd.Context(), s, stored.Revision); err != nil {
+					if _, err := d.put(cmd.Context(), s, stored.Revision, queue.Edit{Action: messages.DestinationReseal, By: cmp.Or(by, whoami()), From: s}); err != nil {
 						return err
 					}
 					resealed++
@@ -198,4 +212,6 @@ Earlier revisions of a destination stay sealed with the key of their time.`,
 			})
 		},
 	}
+	bindBy(c, &by)
+	return c
 }

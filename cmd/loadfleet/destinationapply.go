@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/messages"
+	"github.com/loadfleet/loadfleet/queue"
 )
 
 func (p *program) destinationApply() *cobra.Command {
-	var file string
+	var file, by string
 	var yes bool
 	c := &cobra.Command{
 		Use:   "apply -f FILE",
@@ -33,11 +36,12 @@ refused without --yes.`,
 			if err != nil {
 				return usage(err)
 			}
-			return p.atDesk(cmd.Context(), func(d *desk) error { return p.apply(cmd.Context(), d, s, yes) })
+			return p.atDesk(cmd.Context(), func(d *desk) error { return p.apply(cmd.Context(), d, s, yes, cmp.Or(by, whoami())) })
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "the document; - for standard input (required)")
 	c.Flags().BoolVar(&yes, "yes", false, "apply also what leaves objects behind, or over a secret that does not open")
+	bindBy(c, &by)
 	if err := c.MarkFlagRequired("file"); err != nil {
 		panic(err) // the flag is defined above
 	}
@@ -52,7 +56,7 @@ func (p *program) read(file string) ([]byte, error) {
 }
 
 // apply stores a destination and says what it changed.
-func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, yes bool) error {
+func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, yes bool, by string) error {
 	old, revision, err := d.before(ctx, s.ID, yes)
 	if err != nil {
 		return err
@@ -74,7 +78,7 @@ func (p *program) apply(ctx context.Context, d *desk, s *destination.Settings, y
 		}
 	}
 	if old == nil || len(result.Changes) > 0 {
-		if result.Revision, err = d.put(ctx, s, revision); err != nil {
+		if result.Revision, err = d.put(ctx, s, revision, queue.Edit{Action: messages.DestinationApply, By: by, From: old}); err != nil {
 			return err
 		}
 	}

@@ -431,6 +431,9 @@ func TestP10(t *testing.T) {
 	h.run(t, exitOK, "", "extraction", "show", "denied-for-good", "-o", "json")
 	h.run(t, exitOK, "", "deadletter", "discard", fmt.Sprint(dead[0].Sequence))
 	h.run(t, exitOK, "", "destination", "delete", "denied", "--yes")
+	for _, format := range []string{"human", "json"} {
+		h.run(t, exitOK, "", "destination", "audit", "-o", format)
+	}
 
 	found.searchTap(t, wire)
 	found.searchStreams(t, wire.nc)
@@ -457,7 +460,7 @@ func TestP10(t *testing.T) {
 	for _, u := range h.said {
 		found.look(t, "output", u.command, []byte(u.text.String()))
 	}
-	for _, place := range []string{"messages on their way", "stream KV_destinations", "stream DEAD", "files of the node", "output"} {
+	for _, place := range []string{"messages on their way", "stream KV_destinations", "stream EVENTS", "stream DEAD", "files of the node", "output"} {
 		if !found.seen[place] {
 			t.Errorf("the search of %q has not even found %q", place, found.canary)
 		}
