@@ -3,6 +3,7 @@ package console_test
 import (
 	"context"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -356,6 +357,60 @@ func TestChangesAreAudited(t *testing.T) {
 		if strings.Contains(page, form) || strings.Contains(fmt.Sprint(record), form) {
 			t.Errorf("the page or the record shows %s", form)
 		}
+	}
+}
+
+// TestPagesAreBounded: of 3,000 dead letters a page shows its own, says how many are
+// older and leads there; and all that the filter matches still means all.
+func TestPagesAreBounded(t *testing.T) {
+	d := open(t, nil)
+	operator := d.as(t, operatorToken)
+	dead := make([]messages.DeadLetter, 3000)
+	for i := range dead {
+		dead[i] = messages.DeadLetter{ID: fmt.Sprint("l", i), Stage: messages.StageLoad, Workspace: "ws", Destination: "many", Extraction: "e",
+			Failure: messages.Failure{Reason: []messages.Reason{messages.ReasonKey, messages.ReasonBadRow}[i%2]}, Time: time.Now().UTC()}
+	}
+	d.Bury(t, dead...)
+	older := regexp.MustCompile(`href="([^"]+)" rel="next"`)
+	for query, want := range map[string]struct{ all, pages int }{"destination=many": {3000, 30}, "destination=many&reason=key": {1500, 15}} {
+		path, pages, rows := "/deadletters?"+query, 0, 0
+		for {
+			body := d.body(t, operator, path)
+			n := strings.Count(body, `name="seq"`)
+			if n > 100 {
+				t.Fatalf("%s lists %d", path, n)
+			}
+			if left := want.all - rows - n; left > 0 && !strings.Contains(strings.ReplaceAll(body, " ", ""), fmt.Sprintf("%dolder", left)) {
+				t.Fatalf("%s does not say that %d are older", path, left)
+			}
+			pages, rows = pages+1, rows+n
+			next := older.FindStringSubmatch(body)
+			if next == nil {
+				break
+			}
+			path = html.UnescapeString(next[1])
+		}
+		if pages != want.pages || rows != want.all {
+			t.Errorf("%s: %d on %d pages, want %d on %d", query, rows, pages, want.all, want.pages)
+		}
+	}
+	if body := d.body(t, operator, "/deadletters?destination=many&reason=key&dry=discard&before=500"); !strings.Contains(strings.ReplaceAll(body, " ", ""), "Discardall1500<") {
+		t.Error("the dry run of a later page is not about all")
+	}
+	answer, err := operator.PostForm(d.server.URL+"/deadletters", url.Values{"destination": {"many"}, "reason": {"key"}, "before": {"500"}, "all": {"1"}, "do": {"discard"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	left := map[messages.Reason]int{}
+	for l, err := range d.DeadLetters(t.Context(), queue.DeadLetterFilter{Destination: "many"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		left[l.Failure.Reason]++
+	}
+	if left[messages.ReasonKey] != 0 || left[messages.ReasonBadRow] != 1500 {
+		t.Errorf("left: %v, want what the filter does not choose", left)
 	}
 }
 

@@ -15,15 +15,16 @@ import (
 
 // shownDead is how many dead letters a page lists. What is decided about all that
 // a filter chooses is decided about all of them.
-const shownDead = 300
+const shownDead = 100
 
 type deadList struct {
 	filterForm
-	Rows    []queue.DeadLetter
-	All     int
-	Query   string
+	*queue.DeadLetterPage
+	Before  uint64 // the sequence below which it lists; 0 for the newest
+	Here    string // the path of the newest page
+	Next    string // that of the next; "" when this is the last
 	Dry     string // the verb of a dry run
-	Reasons []string
+	Reasons []messages.Reason
 }
 
 // filterForm is the filter as it was written.
@@ -64,29 +65,34 @@ func (f filterForm) query() (query, words string) {
 
 func (c *Console) deadLetters(r *request) (any, error) {
 	r.name = "deadletters"
-	l := deadList{filterForm: formOf(r), Dry: r.Form.Get("dry")}
-	l.Query, _ = l.query()
+	l := deadList{filterForm: formOf(r), Dry: r.Form.Get("dry"), Reasons: messages.Reasons()}
+	query, _ := l.query()
+	l.Here = listed(query, 0)
 	filter, err := l.filter()
 	if err != nil {
 		return nil, err
 	}
-	for d, err := range c.cfg.Queue.DeadLetters(r.Context(), filter) {
-		if err != nil {
-			return nil, err
-		}
-		l.All++
-		l.Rows = append(l.Rows, d)
-		if len(l.Rows) > 2*shownDead {
-			l.Rows = l.Rows[shownDead:] // the latest are shown
-		}
-		if reason := string(d.Failure.Reason); !slices.Contains(l.Reasons, reason) {
-			l.Reasons = append(l.Reasons, reason)
+	if text := r.Form.Get("before"); text != "" {
+		if l.Before, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return nil, notFound("%q is no dead letter's number.", text)
 		}
 	}
-	slices.Reverse(l.Rows)
-	l.Rows = l.Rows[:min(len(l.Rows), shownDead)]
-	slices.Sort(l.Reasons)
+	if l.DeadLetterPage, err = c.cfg.Queue.DeadLetterPage(r.Context(), filter, l.Before, shownDead); err != nil {
+		return nil, err
+	}
+	if l.Older > 0 && len(l.Letters) > 0 {
+		l.Next = listed(query, l.Letters[len(l.Letters)-1].Sequence)
+	}
 	return l, nil
+}
+
+// listed is the path of a page: what the query chooses, below a sequence unless
+// it is 0.
+func listed(query string, before uint64) string {
+	if before > 0 {
+		query += fmt.Sprintf("&before=%d", before)
+	}
+	return strings.TrimSuffix("/deadletters?"+strings.TrimPrefix(query, "&"), "?")
 }
 
 type deadPage struct {
@@ -155,6 +161,9 @@ func (c *Console) decideDeadLetters(r *request) (any, error) {
 		}
 	} else {
 		words = "chosen by hand"
+		if cursor, err := strconv.ParseUint(r.Form.Get("before"), 10, 64); err == nil && cursor > 0 {
+			back = listed(query, cursor)
+		}
 	}
 	if len(picked) == 0 {
 		return r.see(back, "Nothing was chosen.")

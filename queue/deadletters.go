@@ -63,8 +63,13 @@ func (f *DeadLetterFilter) match(d *messages.DeadLetter) bool {
 // DeadLetters yields the dead letters that the filter chooses, the oldest
 // first, without their payloads. An error is the last thing it yields.
 func (q *Queue) DeadLetters(ctx context.Context, filter DeadLetterFilter) iter.Seq2[DeadLetter, error] {
+	return q.deadLetters(ctx, filter, 0)
+}
+
+// deadLetters is DeadLetters behind a sequence.
+func (q *Queue) deadLetters(ctx context.Context, filter DeadLetterFilter, after uint64) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
-		for msg, err := range q.read(ctx, reading{stream: streamDead, subjects: []string{filter.subject()}, headersOnly: true}) {
+		for msg, err := range q.read(ctx, reading{stream: streamDead, subjects: []string{filter.subject()}, headersOnly: true, after: after}) {
 			if err != nil {
 				yield(DeadLetter{}, err)
 				return

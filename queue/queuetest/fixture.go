@@ -7,8 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/queue/embedded"
 )
@@ -52,6 +55,63 @@ func (f *Fixture) StartServer(t testing.TB) {
 		t.Fatalf("start server: %v", err)
 	}
 	f.Server, f.port, f.config.URL = s, s.Port(), s.URL()
+}
+
+// Bury stores dead letters as they are, without anything that died.
+func (f *Fixture) Bury(t testing.TB, letters ...messages.DeadLetter) {
+	t.Helper()
+	all := make([]*nats.Msg, len(letters))
+	for i, letter := range letters {
+		letter.Version = messages.Version
+		text, err := messages.EncodeDeadLetter(&letter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = &nats.Msg{Subject: messages.DeadLetterSubject(&letter), Header: nats.Header{messages.HeaderDeadLetter: {text}}}
+	}
+	f.store(t, all)
+}
+
+// Record stores records of objects as they are, without the objects.
+func (f *Fixture) Record(t testing.TB, objects ...messages.Object) {
+	t.Helper()
+	all := make([]*nats.Msg, len(objects))
+	for i, o := range objects {
+		o.Version = messages.Version
+		body, err := messages.EncodeObject(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = &nats.Msg{Subject: messages.ObjectSubject(o.Destination, o.Bucket, o.Key), Data: body}
+	}
+	f.store(t, all)
+}
+
+func (f *Fixture) store(t testing.TB, all []*nats.Msg) {
+	t.Helper()
+	nc, err := nats.Connect(f.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(all) > 0 {
+		some := all[:min(len(all), 500)]
+		all = all[len(some):]
+		for _, m := range some {
+			if _, err := js.PublishMsgAsync(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case <-js.PublishAsyncComplete():
+		case <-t.Context().Done():
+			t.Fatal("the queue does not acknowledge")
+		}
+	}
 }
 
 // StopServer stops the server; its clients keep trying.
