@@ -1,6 +1,10 @@
 package console
 
 import (
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"net/url"
 	"slices"
 	"time"
 
@@ -10,17 +14,26 @@ import (
 // calendarDays is how many days a heat map shows.
 const calendarDays = 60
 
-// calendarAccounts is how many rows it has.
-const calendarAccounts = 100
+// calendarAccounts is how many rows it has, and countedAccounts how many further
+// ones it counts before it says "at least".
+const (
+	calendarAccounts = 100
+	countedAccounts  = 10_000
+)
 
 type calendarPage struct {
-	ID     string
-	Tables []string
-	Table  string
-	Days   []calendarDay
-	Rows   []calendarRow
-	More   int
-	Latest time.Time
+	ID       string
+	Tables   []string
+	Table    string
+	Days     []calendarDay
+	Rows     []calendarRow
+	More     int // accounts that come after these
+	AtLeast  bool
+	Latest   time.Time
+	Earlier  string // the path of the days before; "" when nothing is on record
+	Newest   string // of the latest days; "" when these are
+	Further  string // of the accounts after; "" when there are none
+	From, To string // the first and the last of the days
 }
 
 type calendarDay struct {
@@ -39,19 +52,122 @@ type calendarCell struct {
 	Title string
 }
 
+// heat keeps of a ledger what one heat map shows, whatever the ledger's length:
+// some days of the accounts that come first by name.
+type heat struct {
+	after      string // accounts behind this one only; "" for all
+	start, end string // the days; empty until one is known
+	fixed      bool   // they do not follow the latest day on record
+	accounts   []string
+	rows       map[string]*heatRow
+	more       map[uint64]bool // hashes of the accounts that come after these
+	seed       maphash.Seed
+}
+
+type heatRow struct {
+	first string // the account's first day of all
+	days  map[string]*messages.Object
+}
+
+func newHeat(after, until string) *heat {
+	h := &heat{after: after, rows: map[string]*heatRow{}, more: map[uint64]bool{}, seed: maphash.MakeSeed()}
+	if until != "" {
+		h.fixed = true
+		h.move(until)
+	}
+	return h
+}
+
+// move makes a day the last one.
+func (h *heat) move(end string) {
+	day, err := time.Parse(time.DateOnly, end)
+	if err != nil {
+		return
+	}
+	h.start, h.end = day.AddDate(0, 0, 1-calendarDays).Format(time.DateOnly), end
+	for _, row := range h.rows {
+		maps.DeleteFunc(row.days, func(day string, _ *messages.Object) bool { return day < h.start })
+	}
+}
+
+// add takes one more record.
+func (h *heat) add(o *messages.Object) {
+	from, errFrom := time.Parse(time.DateOnly, o.From)
+	to, errTo := time.Parse(time.DateOnly, o.To)
+	if errFrom != nil || errTo != nil || to.Before(from) {
+		return
+	}
+	if most := from.AddDate(1, 0, 0); to.After(most) { // no file holds more
+		to = most
+	}
+	if last := to.Format(time.DateOnly); !h.fixed && last > h.end {
+		h.move(last)
+	}
+	row := h.row(o.Account)
+	if row == nil {
+		return
+	}
+	if row.first == "" || o.From < row.first {
+		row.first = o.From
+	}
+	kept := &messages.Object{Generation: o.Generation, Extraction: o.Extraction, Result: o.Result, Rows: o.Rows, Time: o.Time}
+	for day := from; !day.After(to); day = day.AddDate(0, 0, 1) {
+		date := day.Format(time.DateOnly)
+		if date < h.start || date > h.end {
+			continue
+		}
+		if there := row.days[date]; there == nil || there.Before(kept) {
+			row.days[date] = kept
+		}
+	}
+}
+
+// row is the row of an account; nil when it is not among those that are shown.
+func (h *heat) row(account string) *heatRow {
+	if row := h.rows[account]; row != nil {
+		return row
+	}
+	if h.after != "" && account <= h.after {
+		return nil
+	}
+	if len(h.accounts) == calendarAccounts {
+		last := h.accounts[calendarAccounts-1]
+		if account > last {
+			h.pass(account)
+			return nil
+		}
+		h.accounts = h.accounts[:calendarAccounts-1]
+		delete(h.rows, last)
+		h.pass(last)
+	}
+	at, _ := slices.BinarySearch(h.accounts, account)
+	h.accounts = slices.Insert(h.accounts, at, account)
+	h.rows[account] = &heatRow{days: map[string]*messages.Object{}}
+	return h.rows[account]
+}
+
+// pass counts an account that comes after those that are shown.
+func (h *heat) pass(account string) {
+	if len(h.more) < countedAccounts {
+		h.more[maphash.String(h.seed, account)] = true
+	}
+}
+
 // calendar is a heat map of a destination's partitions: which days of which
 // accounts are loaded, how fresh they are, what is missing and what failed. It
-// reads the destination's whole ledger, and keeps of it what its table has.
+// reads the destination's whole ledger, and keeps of it what its table shows.
 func (c *Console) calendar(r *request) (any, error) {
 	r.name = "calendar"
 	id := r.PathValue("id")
 	if _, err := c.stored(r.Context(), id); err != nil {
 		return nil, err
 	}
-	type spot struct{ account, day string }
 	p := &calendarPage{ID: id, Table: r.Form.Get("table")}
-	last := map[spot]*messages.Object{}
-	latest := ""
+	until := r.Form.Get("until")
+	if _, err := time.Parse(time.DateOnly, until); err != nil && until != "" {
+		return nil, &said{400, fmt.Sprintf("%q is no day.", until), "Write 2024-06-30."}
+	}
+	h := newHeat(r.Form.Get("after"), until)
 	for o, err := range c.cfg.Queue.Objects().All(r.Context(), id) {
 		if err != nil {
 			return nil, err
@@ -68,44 +184,53 @@ func (c *Console) calendar(r *request) (any, error) {
 		if o.Table != p.Table {
 			continue
 		}
-		from, errFrom := time.Parse(time.DateOnly, o.From)
-		to, errTo := time.Parse(time.DateOnly, o.To)
-		if errFrom != nil || errTo != nil {
-			continue
-		}
-		for day, n := from, 0; !day.After(to) && n < 366; day, n = day.AddDate(0, 0, 1), n+1 {
-			at := spot{o.Account, day.Format(time.DateOnly)}
-			if there := last[at]; there == nil || there.Before(&o.Object) {
-				last[at] = &o.Object
-			}
-			latest = max(latest, at.day)
-		}
+		h.add(&o.Object)
 		if o.Time.After(p.Latest) {
 			p.Latest = o.Time
 		}
 	}
 	slices.Sort(p.Tables)
-	if latest == "" {
+	if len(h.accounts) == 0 {
 		return p, nil
 	}
-	failed := map[spot]string{}
+	failed, err := c.failed(r, id, p.Table, h)
+	if err != nil {
+		return nil, err
+	}
+	p.fill(h, failed)
+	p.link(h)
+	return p, nil
+}
+
+// spot is a place of the heat map.
+type spot struct{ account, day string }
+
+// failed is why partitions that are shown are dead.
+func (c *Console) failed(r *request, id, table string, h *heat) (map[spot]string, error) {
 	filter := formOf(r)
 	filter.Destination = id
 	dead, err := filter.filter()
 	if err != nil {
 		return nil, err
 	}
+	failed := map[spot]string{}
 	for d, err := range c.cfg.Queue.DeadLetters(r.Context(), dead) {
 		if err != nil {
 			return nil, err
 		}
-		if d.Part != nil && d.Part.From != "" && d.Table == p.Table {
+		if d.Part != nil && d.Table == table && d.Part.From >= h.start && d.Part.From <= h.end && h.rows[d.Part.Account] != nil {
 			failed[spot{d.Part.Account, d.Part.From}] = string(d.Failure.Reason)
 		}
 	}
-	end, _ := time.Parse(time.DateOnly, latest)
+	return failed, nil
+}
+
+// fill makes the table.
+func (p *calendarPage) fill(h *heat, failed map[spot]string) {
+	p.From, p.To = h.start, h.end
+	start, _ := time.Parse(time.DateOnly, h.start)
 	for i := range calendarDays {
-		day := end.AddDate(0, 0, i-calendarDays+1)
+		day := start.AddDate(0, 0, i)
 		d := calendarDay{Date: day.Format(time.DateOnly)}
 		switch {
 		case day.Day() == 1:
@@ -115,33 +240,40 @@ func (c *Console) calendar(r *request) (any, error) {
 		}
 		p.Days = append(p.Days, d)
 	}
-	first := map[string]string{}
-	for at := range last {
-		if day, known := first[at.account]; !known || at.day < day {
-			first[at.account] = at.day
-		}
-	}
-	var accounts []string
-	for account := range first {
-		accounts = append(accounts, account)
-	}
-	slices.Sort(accounts)
-	if n := len(accounts); n > calendarAccounts {
-		accounts, p.More = accounts[:calendarAccounts], n-calendarAccounts
-	}
-	for _, account := range accounts {
+	for _, account := range h.accounts {
 		row := calendarRow{Account: account}
 		for _, d := range p.Days {
-			at := spot{account, d.Date}
-			one := cell(d.Date, last[at], failed[at])
-			if one.State == "missing" && d.Date < first[account] {
+			one := cell(d.Date, h.rows[account].days[d.Date], failed[spot{account, d.Date}])
+			if one.State == "missing" && d.Date < h.rows[account].first {
 				one = calendarCell{"before", d.Date + ": before its first day"}
 			}
 			row.Cells = append(row.Cells, one)
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	return p, nil
+	p.More, p.AtLeast = len(h.more), len(h.more) == countedAccounts
+}
+
+// link says where the days before and the accounts after are.
+func (p *calendarPage) link(h *heat) {
+	path := func(after, until string) string {
+		v := url.Values{"table": {p.Table}}
+		for name, value := range map[string]string{"after": after, "until": until} {
+			if value != "" {
+				v.Set(name, value)
+			}
+		}
+		return "/calendar/" + url.PathEscape(p.ID) + "?" + v.Encode()
+	}
+	until := ""
+	if h.fixed {
+		until, p.Newest = h.end, path(h.after, "")
+	}
+	start, _ := time.Parse(time.DateOnly, h.start)
+	p.Earlier = path(h.after, start.AddDate(0, 0, -1).Format(time.DateOnly))
+	if p.More > 0 {
+		p.Further = path(h.accounts[len(h.accounts)-1], until)
+	}
 }
 
 // cell says how a partition stands.

@@ -4,9 +4,10 @@
 // Pages are made on the server and work without scripts; scripts make them live.
 // It promises that no page shows a secret, that what others named is text and
 // nothing else, and that nobody acts without the operator's role. What a page
-// shows is bounded; what it reads is what its filter chooses, which for
-// dead letters and the calendar may be all of a destination. It keeps nothing: all
-// that it shows is the queue's, and sessions end with the process.
+// shows and holds of loads is bounded. What it reads may be all of a destination:
+// for the calendar, and for dead letters by more than stage and destination. It
+// keeps nothing: all that it shows is the queue's, and sessions end with the
+// process.
 package console
 
 import (

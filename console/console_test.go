@@ -414,6 +414,44 @@ func TestPagesAreBounded(t *testing.T) {
 	}
 }
 
+// TestCalendarIsBounded: of 3,000 objects the calendar shows its days and accounts,
+// and leads to the others.
+func TestCalendarIsBounded(t *testing.T) {
+	d := open(t, nil)
+	operator := d.as(t, operatorToken)
+	objects := make([]messages.Object, 3000) // of 150 accounts, on every fifth of 100 days
+	for i := range objects {
+		day := time.Date(2024, 1, 1+i/150*5, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+		objects[i] = messages.Object{Workspace: "ws", Destination: "acme", Extraction: "e", Load: fmt.Sprint("l", i), Table: "ads", Bucket: "acme", Key: fmt.Sprint(i), Format: "csv",
+			From: day, To: day, Account: fmt.Sprintf("account %03d", i%150), Generation: 1, Result: messages.Loaded, Rows: 7, Time: time.Now().UTC()}
+	}
+	d.Record(t, objects...)
+	link := func(body, text string) string {
+		t.Helper()
+		m := regexp.MustCompile(`href="([^"]+)"[^>]*>` + text + `<`).FindStringSubmatch(body)
+		if m == nil {
+			t.Fatalf("there is no link %q", text)
+		}
+		return html.UnescapeString(m[1])
+	}
+	look := func(path string, rows, loaded int, says string) string {
+		t.Helper()
+		body := d.body(t, operator, path)
+		if r, n := strings.Count(body, `<tr><th scope="row">`), strings.Count(body, `<td class="cell fresh"`); r != rows || n != loaded || !strings.Contains(body, says) {
+			t.Errorf("%s: %d accounts with %d objects, want %d with %d and %q", path, r, n, rows, loaded, says)
+		}
+		return body
+	}
+	body := look("/calendar/acme", 100, 100*12, "… and 50 more accounts")
+	look(link(body, "Further accounts"), 50, 50*12, "account 100")
+	before := look(link(body, "Days before"), 100, 100*8, "2023-12-08 to 2024-02-05")
+	look(link(before, "Further accounts"), 50, 50*8, "account 149")
+	look(link(before, "The latest days"), 100, 100*12, "2024-02-06 to 2024-04-05")
+	if answer, _ := d.do(t, operator, http.MethodGet, "/calendar/acme?until=soon", nil); answer.StatusCode != http.StatusBadRequest {
+		t.Errorf("until soon: %s", answer.Status)
+	}
+}
+
 // TestProxySignsIn: headers count from a proxy that is trusted.
 func TestProxySignsIn(t *testing.T) {
 	d := open(t, func(c *console.Config) { c.Access.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
