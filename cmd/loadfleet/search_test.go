@@ -290,8 +290,13 @@ func TestP10(t *testing.T) {
 		unreachable = "unreachable/SECRET+key=Zq8rT5vW2"
 		replaced    = "replaced/SECRET+key=Zq7mN4bV6cX"
 		external    = "env-given/SECRET+key=Hj4kL9pO1iU"
+		collectors  = "collector/SECRET+key~Tr6wE2qA8zX"
 	)
-	h := startHome(t, "--log-level", "debug", "--max-attempts", "1")
+	spans := startCollector(t)
+	h := &home{terminal: newTerminal(t), data: filepath.Join(t.TempDir(), "data")}
+	h.set("OTEL_EXPORTER_OTLP_ENDPOINT", spans.url)
+	h.set("OTEL_EXPORTER_OTLP_HEADERS", "authorization="+url.PathEscape("Bearer "+collectors))
+	h.start(t, "--log-level", "debug", "--max-attempts", "1")
 	secret := func(file string) string {
 		b, err := os.ReadFile(filepath.Join(h.data, file))
 		if err != nil {
@@ -307,12 +312,16 @@ func TestP10(t *testing.T) {
 	found := newSearch("canary-of-the-run", map[string]string{
 		"S3 secret": root, "NATS token": token, "seal key": sealKey, "seal key's bytes": string(rawKey), "wrong secret": wrong,
 		"secret of an unreachable store": unreachable, "replaced secret": replaced, "secret from the environment": external,
+		"collector's token": collectors,
 	})
 	wire := startTap(t, h.variable("LOADFLEET_NATS_URL"))
 	endpoint, accessKey := h.variable("AWS_ENDPOINT_URL"), h.variable("AWS_ACCESS_KEY_ID")
 	// Processes of their own, beside those of the node.
-	h.terminal.start(t, "worker", "--log-level", "debug", "--max-attempts", "1").await(t, "worker ready")
-	h.terminal.start(t, "dispatcher", "--log-level", "debug").await(t, "dispatcher ready")
+	processes := []*running{
+		h.terminal.start(t, "worker", "--log-level", "debug", "--max-attempts", "1"), h.terminal.start(t, "dispatcher", "--log-level", "debug"),
+	}
+	processes[0].await(t, "worker ready")
+	processes[1].await(t, "dispatcher ready")
 
 	// Destinations, their secrets given in every way.
 	h.set("P10_SECRET", external)
@@ -417,6 +426,9 @@ func TestP10(t *testing.T) {
 	found.searchTap(t, wire)
 
 	// The same denied load once more, given up at once: dead letter, replay, discard.
+	for _, p := range processes { // they send what is left of their spans
+		p.stop(t)
+	}
 	h.up.stop(t)
 	h.start(t, "--log-level", "debug", "--max-attempts", "1", "--park-limit", "1ms")
 	wire = startTap(t, h.variable("LOADFLEET_NATS_URL"))
@@ -443,6 +455,10 @@ func TestP10(t *testing.T) {
 	})
 	found.searchBucket(t, client, "acme")
 	h.up.stop(t)
+	found.searchSpans(t, spans)
+	if !spans.allowed["Bearer "+collectors] {
+		t.Errorf("the collector was not told its token: %d others", len(spans.allowed))
+	}
 	found.searchFiles(t, "files of the node", h.data, func(path string) []string {
 		switch path {
 		case "nats.token":
@@ -460,7 +476,7 @@ func TestP10(t *testing.T) {
 	for _, u := range h.said {
 		found.look(t, "output", u.command, []byte(u.text.String()))
 	}
-	for _, place := range []string{"messages on their way", "stream KV_destinations", "stream EVENTS", "stream DEAD", "files of the node", "output"} {
+	for _, place := range []string{"messages on their way", "stream KV_destinations", "stream EVENTS", "stream DEAD", "spans", "files of the node", "output"} {
 		if !found.seen[place] {
 			t.Errorf("the search of %q has not even found %q", place, found.canary)
 		}

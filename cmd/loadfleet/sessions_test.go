@@ -93,9 +93,13 @@ func TestP10RoleSessions(t *testing.T) {
 	// Only who puts objects needs the seal key.
 	key := h.variable("LOADFLEET_SEAL_KEY")
 	h.set("LOADFLEET_SEAL_KEY", "")
-	h.terminal.start(t, "dispatcher", "--log-level", "debug").await(t, "dispatcher ready")
+	spans := startCollector(t)
+	h.set("OTEL_EXPORTER_OTLP_ENDPOINT", spans.url)
+	dispatcher := h.terminal.start(t, "dispatcher", "--log-level", "debug")
+	dispatcher.await(t, "dispatcher ready")
 	h.set("LOADFLEET_SEAL_KEY", key)
-	h.terminal.start(t, "worker", "--log-level", "debug", "--park-limit", "1ms").await(t, "worker ready")
+	worker := h.terminal.start(t, "worker", "--log-level", "debug", "--park-limit", "1ms")
+	worker.await(t, "worker ready")
 	for role, code := range map[string]int{"writer": exitOK, "reader": exitBad} {
 		h.run(t, exitOK, fmt.Sprintf(`
 id: %[1]s
@@ -129,6 +133,9 @@ workspaces: [default]
 	found := newSearch("canary-of-the-run", overheard.secrets)
 	found.searchTap(t, wire)
 	found.searchStreams(t, wire.nc)
+	worker.stop(t) // it sends what is left of its spans
+	dispatcher.stop(t)
+	found.searchSpans(t, spans)
 	h.up.stop(t)
 	found.searchFiles(t, "files of the node", h.data, func(string) []string { return nil })
 	for _, u := range h.said {

@@ -2,20 +2,14 @@ package main
 
 import (
 	"context"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 // endedSpans waits until so many spans of a name have ended, and gives all there are
@@ -122,38 +116,11 @@ func TestTraces(t *testing.T) {
 // extraction is one trace over three of them.
 func TestTracesOfProcesses(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	traces, services := map[string]bool{}, map[string]bool{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		var sent collector.ExportTraceServiceRequest
-		if err == nil {
-			err = proto.Unmarshal(body, &sent)
-		}
-		if err != nil || r.URL.Path != "/v1/traces" {
-			http.Error(w, "no traces", http.StatusBadRequest)
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, of := range sent.GetResourceSpans() {
-			for _, a := range of.GetResource().GetAttributes() {
-				if a.GetKey() == "service.name" {
-					services[a.GetValue().GetStringValue()] = true
-				}
-			}
-			for _, scope := range of.GetScopeSpans() {
-				for _, s := range scope.GetSpans() {
-					traces[string(s.GetTraceId())] = true
-				}
-			}
-		}
-	}))
-	t.Cleanup(server.Close)
+	sent := startCollector(t)
 	f := newFleet(t, t.TempDir())
 	f.up("--servers-only", "--bucket", demoBucket)
 	f.applyDemo()
-	f.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = server.URL
+	f.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = sent.url
 	dispatcher, worker := f.command("dispatcher"), f.command("worker")
 	file := filepath.Join(t.TempDir(), "rows.ndjson")
 	if err := os.WriteFile(file, []byte(`{"date":"2024-06-20","n":1}`+"\n"), 0o600); err != nil {
@@ -163,8 +130,17 @@ func TestTracesOfProcesses(t *testing.T) {
 		"--report-type", "r", "--wait", file)
 	f.stop(worker) // sends what is left
 	f.stop(dispatcher)
-	mu.Lock()
-	defer mu.Unlock()
+	sent.mu.Lock()
+	defer sent.mu.Unlock()
+	traces, services := map[string]bool{}, map[string]bool{}
+	for _, of := range sent.sent {
+		services[service(of)] = true
+		for _, scope := range of.GetScopeSpans() {
+			for _, s := range scope.GetSpans() {
+				traces[string(s.GetTraceId())] = true
+			}
+		}
+	}
 	if len(traces) != 1 || len(services) != 3 {
 		t.Errorf("%d traces of %v, want one of three services", len(traces), services)
 	}
