@@ -41,6 +41,11 @@ func TestP8DeadLettersByCommand(t *testing.T) {
 	if len(letters) != 3 || len(letters[0].Attempts) == 0 || letters[0].Attempts[0].Worker == "" || letters[0].Attempts[0].Time.IsZero() {
 		t.Fatalf("dead letters: %+v, want three with their attempts", letters)
 	}
+	h.offers(t, "acme", "destination", "show", "")
+	h.offers(t, "acme", "deadletter", "list", "--destination", "a")
+	h.offers(t, "old\tcompleted, acme", "extraction", "show", "o")
+	h.offers(t, "default", "extraction", "show", "old", "--workspace", "")
+	h.offers(t, fmt.Sprintf("%d\t%s, acme", letters[0].Sequence, letters[0].Failure.Reason), "deadletter", "show", "")
 	apply("RIGHT")
 	publish(exitOK, strings.ReplaceAll(adDays(1), ".25", ".75"), "new", "200")
 

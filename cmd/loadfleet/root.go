@@ -110,6 +110,7 @@ verify found something.`,
 	add("use", p.publish(), p.destination(), p.extraction(), p.load(), p.verify(), p.deadletter())
 	root.AddCommand(p.bench(), p.benchServers(), p.benchExtractor(), p.benchTogether(), p.benchStages(), p.benchPut(), p.version())
 	p.watch(root)
+	p.complete(root)
 	return root
 }
 
