@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -17,19 +16,6 @@ func printJSON(w io.Writer, v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
-}
-
-// table writes rows under a header, in columns.
-func table(w io.Writer, header []string, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, strings.Join(header, "\t"))
-	for _, r := range rows {
-		for i := range r {
-			r[i] = printable(r[i])
-		}
-		fmt.Fprintln(t, strings.Join(r, "\t"))
-	}
-	return t.Flush()
 }
 
 // printable keeps what others named from steering the terminal: control

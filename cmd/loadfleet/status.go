@@ -60,6 +60,12 @@ func (p *program) status() *cobra.Command {
 	return c
 }
 
+// screen is what is drawn next.
+type screen struct {
+	bytes.Buffer
+	of io.Writer
+}
+
 // watchStatus draws the status until ctx ends.
 func (p *program) watchStatus(ctx context.Context, q *queue.Queue) error {
 	fleet, err := q.Presences(ctx)
@@ -77,7 +83,7 @@ func (p *program) watchStatus(ctx context.Context, q *queue.Queue) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		var screen bytes.Buffer // drawn at once: nothing flickers
+		screen := screen{of: p.out} // drawn at once: nothing flickers
 		fmt.Fprintf(&screen, "\x1b[H\x1b[2J%s\n\n", when(time.Now()))
 		if err := p.showStatus(&screen, &s); err != nil {
 			return err
