@@ -211,3 +211,43 @@ func TestP6DelayedLoadsHoldNobodyUp(t *testing.T) {
 		t.Errorf("loads left: got %d, want the %d parked ones", left, parked)
 	}
 }
+
+// What the server sends to a pull that nobody waits for any more is given back:
+// the next one need not wait for its lease to run out.
+func TestClosedPullGivesBack(t *testing.T) {
+	f := queuetest.Start(t)
+	other := f.Connect(t)
+	for n := range 50 {
+		commits, err := f.Commits(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := commits.Next(t.Context())
+			ended <- err
+		}()
+		for open := 0; open == 0; {
+			s, err := f.Status(within(t, 10*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = s.Commits.Waiting
+		}
+		closed := make(chan struct{})
+		go func() {
+			commits.Close() // while the server sends
+			close(closed)
+		}()
+		extract(t, other, "ws", fmt.Sprintf("e%d", n), 0)
+		<-closed
+		if err := <-ended; err == nil {
+			continue // it was quicker
+		} else if !errors.Is(err, queue.ErrClosed) {
+			t.Fatalf("next of closed commits: got %v, want ErrClosed", err)
+		}
+		if err := nextCommit(t, other).Done(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

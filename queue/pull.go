@@ -172,12 +172,14 @@ func (p *puller) wait(ctx context.Context) (pulled, error) {
 }
 
 // watch leaves a pull open on one lane until it brings a message, expires or
-// dies with the connection.
+// dies with the connection. It outlives the puller, too: the server has the pull
+// until it expires, and what it sends must be given back, or would wait for the
+// end of its lease.
 func (p *puller) watch(i int) {
 	p.q.mu.Lock()
 	back := p.q.back
 	p.q.mu.Unlock()
-	ctx, cancel := context.WithTimeout(p.life, p.expiry)
+	ctx, cancel := context.WithTimeout(p.q.life, p.expiry)
 	defer cancel()
 	var found pulled
 	batch, err := p.lanes[i].Fetch(1, jetstream.FetchContext(ctx))
