@@ -156,6 +156,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer lanes.Close()
 	defer parked.Close()
 	defer w.stores.close()
+	// Before the first load: one that was paused takes none when it starts again.
+	switch c, err := w.queue.Control(ctx, messages.RoleWorker, w.cfg.Name); {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		w.log.Warn("instruction cannot be read", zap.Error(err)) // it is looked for again below
+	case c != nil:
+		w.gate.set(c.Paused, c.Operation)
+	}
 	// Beside the loads: followed until the last of them has ended.
 	beside, end := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
