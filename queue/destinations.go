@@ -219,20 +219,22 @@ func (d *Destinations) Watch(ctx context.Context) iter.Seq2[*StoredDestination, 
 		for {
 			select {
 			case entry, ok := <-watcher.Updates():
-				if !ok {
-					yield(nil, fmt.Errorf("watch destinations: %w", ErrClosed))
-					return
-				}
-				if entry != nil && !yield(storedDestination(entry), nil) {
-					return
+				if ok {
+					if entry != nil && !yield(storedDestination(entry), nil) {
+						return
+					}
+					continue
 				}
 			case <-ctx.Done():
-				yield(nil, fmt.Errorf("watch destinations: %w", context.Cause(ctx)))
-				return
 			case <-d.q.life.Done():
-				yield(nil, fmt.Errorf("watch destinations: %w", ErrClosed))
-				return
 			}
+			// The updates end with ctx as well as with the connection.
+			cause := ErrClosed
+			if ctx.Err() != nil {
+				cause = context.Cause(ctx)
+			}
+			yield(nil, fmt.Errorf("watch destinations: %w", cause))
+			return
 		}
 	}
 }

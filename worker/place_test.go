@@ -180,7 +180,9 @@ func TestP4AnyOrder(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 0))
-			r := newRig(t)
+			// Of two deliveries of a load that end together one may stay unsettled,
+			// and comes again after its lease.
+			r := newRig(t, func(c *queue.Config) { c.AckWait = 2 * time.Second })
 			for range 6 {
 				faults := []storagetest.Fault{
 					storagetest.SlowDown, storagetest.DroppedReply, storagetest.DroppedReply.ButApplied(),
@@ -205,7 +207,7 @@ func TestP4AnyOrder(t *testing.T) {
 			for _, deliver := range deliveries {
 				deliver()
 			}
-			r.log.await(t, len(deliveries), "loaded", "superseded", "unsettled")
+			r.log.await(t, len(deliveries), "loaded", "superseded")
 			for _, stop := range stops {
 				stop()
 			}
