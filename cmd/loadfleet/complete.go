@@ -31,7 +31,23 @@ type completing func(ctx context.Context, q *queue.Queue) ([]string, error)
 func (p *program) complete(c *cobra.Command) {
 	words := map[string][]string{
 		"output": {"human", "json"}, "log-level": {"debug", "info", "warn", "error"},
-		"reason": texts(messages.Reasons()), "result": texts(messages.Results()),
+		"reason": texts(messages.Reasons()), "result": texts(messages.Results()), "replicas": {"1", "3", "5"},
+	}
+	switch c.Name() {
+	case "bench":
+		words["format"] = texts(encoding.Formats())
+		words["endpoint"] = []string{endpointQuiet, endpointStore}
+		words["sync"] = []string{syncAlways, syncDefault}
+	case "publish":
+		words["format"] = []string{"ndjson", "csv", "arrow", "parquet"}
+		words["lane"] = texts([]messages.Lane{messages.Fresh, messages.Backfill})
+	case "policy":
+		words["format"] = []string{"text", "terraform", "cloudformation"}
+	case "audit":
+		words["verb"] = texts([]messages.Verb{messages.VerbReplay, messages.VerbDiscard})
+	}
+	if parent := c.Parent(); parent != nil && parent.Name() == "deadletter" {
+		words["stage"] = texts([]messages.Stage{messages.StageDispatch, messages.StageLoad})
 	}
 	names := map[string]completing{"destination": destinationNames, "extraction": extractionNames, "workspace": workspaceNames}
 	for flag, of := range words {
@@ -39,14 +55,6 @@ func (p *program) complete(c *cobra.Command) {
 	}
 	for flag, of := range names {
 		p.completeFlag(c, flag, p.fromQueue(of, 0))
-	}
-	switch c.Name() {
-	case "bench":
-		p.completeFlag(c, "format", cobra.FixedCompletions(texts(encoding.Formats()), cobra.ShellCompDirectiveNoFileComp))
-	case "publish":
-		p.completeFlag(c, "format", cobra.FixedCompletions([]string{"ndjson", "csv", "arrow", "parquet"}, cobra.ShellCompDirectiveNoFileComp))
-	case "policy":
-		p.completeFlag(c, "format", cobra.FixedCompletions([]string{"text", "terraform", "cloudformation"}, cobra.ShellCompDirectiveNoFileComp))
 	}
 	parent := ""
 	if c.HasParent() {

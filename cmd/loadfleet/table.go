@@ -12,7 +12,7 @@ import (
 
 const (
 	columnGap    = 2
-	narrowColumn = 12 // a column is not made narrower, whatever the terminal
+	narrowColumn = 4 // a column is not made narrower, whatever the terminal: 13 fit 80 cells
 )
 
 // table writes rows under a header, in columns. On a terminal a line fits its

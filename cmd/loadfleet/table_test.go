@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,5 +33,17 @@ func TestTableFitsTheTerminal(t *testing.T) {
 		"dead-lettered  s3://acme/a b                            5\n"
 	if d := cmp.Diff(want, tabulate(header, rows(), 61)); d != "" {
 		t.Errorf("at 61 (-want +got):\n%s", d)
+	}
+}
+
+// TestManyColumnsFitTheTerminal has the widest tables there are, of eleven
+// columns, on the narrowest terminal that is usual.
+func TestManyColumnsFitTheTerminal(t *testing.T) {
+	cell := strings.Repeat("x", 30)
+	row := slices.Repeat([]string{cell}, 11)
+	for line := range strings.Lines(tabulate(slices.Clone(row), [][]string{row}, 80)) {
+		if got := uniseg.StringWidth(strings.TrimSuffix(line, "\n")); got > 80 {
+			t.Errorf("%d cells in %q", got, line)
+		}
 	}
 }
