@@ -165,12 +165,12 @@ func sendSome(t *testing.T, d *Dispatcher, e *extraction, n int) {
 		t.Fatal(err)
 	}
 	out := d.queue.Dispatch(ctx, e.Workspace, e.Extraction, p.hash)
-	var merger encoding.Merger
+	var packer rowsPacker
 	for part, rows := range ps.all() {
 		if n--; n < 0 {
 			return
 		}
-		if err := d.send(ctx, out, &packed{load: p.load(e, part), rows: rows, done: make(chan struct{})}, "dead", &merger); err != nil {
+		if err := d.send(ctx, out, &packed{load: p.load(e, part), rows: rows, done: make(chan struct{})}, "dead", &packer); err != nil {
 			t.Fatal(err)
 		}
 	}

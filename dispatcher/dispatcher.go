@@ -33,7 +33,7 @@ type Config struct {
 	MemoryBytes  int64                 // the budget of the process, its code included; default 256 MiB
 	Readers      int                   // batches of one extraction decoded at a time; default: the cores, at most 4
 	ScratchDir   string                // for extractions beyond the budget; default: the system's
-	InlineBytes  int                   // a load's rows up to this size travel inside it; default 256 KiB
+	InlineBytes  int                   // a load's rows up to this size, unpacked, travel inside it; default 1 MiB
 	MaxAttempts  int                   // failed tries of one commit here before its dead letter; default 8
 	RetryDelay   time.Duration         // before the second try; doubles up to a minute; default 1 s
 	HoldDelay    time.Duration         // between looks at a destination that is held; default 30 s
@@ -63,7 +63,7 @@ func (c Config) withDefaults() Config {
 		c.ScratchDir = os.TempDir()
 	}
 	if c.InlineBytes <= 0 {
-		c.InlineBytes = 256 << 10
+		c.InlineBytes = 1 << 20
 	}
 	if c.MaxAttempts <= 0 {
 		c.MaxAttempts = 8

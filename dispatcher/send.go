@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -33,6 +34,12 @@ type packed struct {
 	done    chan struct{}             // closed when they were read
 }
 
+// rowsPacker makes payloads, in memory that it keeps.
+type rowsPacker struct {
+	merger encoding.Merger
+	rows   encoding.RowsPacker
+}
+
 // sendAll dispatches every partition's load, in key order. Small ones are packed
 // ahead, while the queue stores those before them.
 func (d *Dispatcher) sendAll(ctx context.Context, out *queue.Dispatch, e *extraction, p *plan, ps *partitions, counts *messages.Plan) error {
@@ -42,10 +49,10 @@ func (d *Dispatcher) sendAll(ctx context.Context, out *queue.Dispatch, e *extrac
 	try := rand.Text()
 	group.Go(func() error {
 		defer close(loads)
-		var merger encoding.Merger
+		var packer rowsPacker
 		for part, rows := range ps.all() {
 			l := &packed{load: p.load(e, part), rows: rows}
-			if err := d.prepare(ctx, l, ps, try, &merger, ahead); err != nil {
+			if err := d.prepare(ctx, l, ps, try, &packer, ahead); err != nil {
 				return fmt.Errorf("partition %s: %w", part.key, err)
 			}
 			select {
@@ -65,9 +72,9 @@ func (d *Dispatcher) sendAll(ctx context.Context, out *queue.Dispatch, e *extrac
 		return nil
 	})
 	group.Go(func() error {
-		var merger encoding.Merger
+		var packer rowsPacker
 		for l := range loads {
-			if err := d.send(ctx, out, l, try, &merger); err != nil {
+			if err := d.send(ctx, out, l, try, &packer); err != nil {
 				return fmt.Errorf("partition %s: %w", l.load.Key, err)
 			}
 			ahead.Release(l.weight)
@@ -81,7 +88,7 @@ func (d *Dispatcher) sendAll(ctx context.Context, out *queue.Dispatch, e *extrac
 
 // prepare packs a load that is likely to be small. A large one is left alone: it
 // may stand already, and its slices would be garbage.
-func (d *Dispatcher) prepare(ctx context.Context, l *packed, ps *partitions, try string, merger *encoding.Merger, ahead *semaphore.Weighted) (err error) {
+func (d *Dispatcher) prepare(ctx context.Context, l *packed, ps *partitions, try string, packer *rowsPacker, ahead *semaphore.Weighted) (err error) {
 	if l.load.Delete {
 		return nil
 	}
@@ -89,7 +96,7 @@ func (d *Dispatcher) prepare(ctx context.Context, l *packed, ps *partitions, try
 		l.done = make(chan struct{})
 		return nil
 	}
-	if l.payload, err = d.pack(ctx, l.load, try, merger, l.rows); err != nil {
+	if l.payload, err = d.pack(ctx, l.load, try, packer, l.rows); err != nil {
 		return err
 	}
 	l.weight = min(int64(len(l.payload)), packedAhead)
@@ -101,7 +108,7 @@ func (d *Dispatcher) prepare(ctx context.Context, l *packed, ps *partitions, try
 
 // send dispatches one load. A large one that stands already is passed over, its
 // rows unpacked.
-func (d *Dispatcher) send(ctx context.Context, out *queue.Dispatch, l *packed, try string, merger *encoding.Merger) error {
+func (d *Dispatcher) send(ctx context.Context, out *queue.Dispatch, l *packed, try string, packer *rowsPacker) error {
 	stands, err := out.Pass(ctx, l.load)
 	if err != nil {
 		return err
@@ -114,7 +121,7 @@ func (d *Dispatcher) send(ctx context.Context, out *queue.Dispatch, l *packed, t
 					return err
 				}
 			}
-		} else if l.payload, err = d.pack(ctx, l.load, try, merger, l.rows); err != nil {
+		} else if l.payload, err = d.pack(ctx, l.load, try, packer, l.rows); err != nil {
 			return err
 		}
 	}
@@ -126,11 +133,12 @@ func (d *Dispatcher) send(ctx context.Context, out *queue.Dispatch, l *packed, t
 
 // pack puts a partition's rows into the load, as its payload when they are
 // few, else as slices that are acknowledged before this returns.
-func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, merger *encoding.Merger, rows iter.Seq2[stretch, error]) ([]byte, error) {
+func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, packer *rowsPacker, rows iter.Seq2[stretch, error]) ([]byte, error) {
+	merger := &packer.merger
 	merger.Reset()
 	var slices *queue.SliceWriter
 	write := func(rows *encoding.Rows) error {
-		b, err := encoding.MarshalRows(rows)
+		b, _, err := packer.rows.Pack(rows)
 		if err != nil {
 			return err
 		}
@@ -168,14 +176,16 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, mer
 		whole = merger.Merged()
 	}
 	if slices == nil {
-		b, err := encoding.MarshalRows(whole)
+		b, unpacked, err := packer.rows.Pack(whole)
 		if err != nil {
 			return nil, err
 		}
-		if len(b) <= d.cfg.InlineBytes {
+		if unpacked <= d.cfg.InlineBytes {
 			sum := sha256.Sum256(b)
-			l.Inline = &messages.RowsRef{Bytes: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
-			return b, nil
+			l.Inline = &messages.RowsRef{
+				Bytes: int64(len(b)), Packed: encoding.PackedS2, Unpacked: int64(unpacked), SHA256: hex.EncodeToString(sum[:]),
+			}
+			return bytes.Clone(b), nil
 		}
 	}
 	if whole != nil {
@@ -183,6 +193,8 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, mer
 			return nil, err
 		}
 	}
-	l.Slices = []messages.SliceRef{slices.Close()}
+	ref := slices.Close()
+	ref.Packed = encoding.PackedS2
+	l.Slices = []messages.SliceRef{ref}
 	return nil, nil
 }

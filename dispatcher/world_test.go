@@ -325,7 +325,7 @@ func (w *world) rows(l sent) *encoding.Rows {
 	}
 	var all []*encoding.Rows
 	for _, b := range parts {
-		r, err := encoding.UnmarshalRows(b)
+		r, err := new(encoding.RowsUnpacker).Unpack(b)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -86,10 +86,12 @@ func (p Partition) Lacks(held AccountSet) int {
 	return p.Holds.Lacks(held)
 }
 
-// RowsRef describes rows carried in a payload (encoding.MarshalRows).
+// RowsRef describes rows carried in a payload: encoding.MarshalRows, packed or not.
 type RowsRef struct {
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
+	Bytes    int64  `json:"bytes"`
+	Packed   string `json:"packed,omitempty"`   // encoding.PackedS2, or empty: as they are
+	Unpacked int64  `json:"unpacked,omitempty"` // bytes of packed rows when they are not
+	SHA256   string `json:"sha256"`             // over the payload
 }
 
 // SliceRef is a run of slice messages on one subject, in stream order.
@@ -98,7 +100,8 @@ type SliceRef struct {
 	Count   int    `json:"count"` // messages
 	Rows    int64  `json:"rows"`
 	Bytes   int64  `json:"bytes"`
-	SHA256  string `json:"sha256"` // over the payloads, concatenated
+	Packed  string `json:"packed,omitempty"` // each payload; as in RowsRef
+	SHA256  string `json:"sha256"`           // over the payloads, concatenated
 }
 
 // ReplayMark says that the load came back from the dead letters.
@@ -232,16 +235,18 @@ func (l *Load) checkRows(flaw func(field, format string, args ...any)) {
 	case l.Inline == nil && len(l.Slices) == 0 && l.Rows > 0:
 		flaw("inline", "%d rows, but neither a payload nor slices hold them", l.Rows)
 	}
-	if r := l.Inline; r != nil && (r.Bytes < 0 || !validSHA256(r.SHA256)) {
-		flaw("inline", "%d bytes of SHA-256 %q cannot be", r.Bytes, clip(r.SHA256, 80))
+	if r := l.Inline; r != nil && (r.Bytes < 0 || !validSHA256(r.SHA256) || !validPacking(r.Packed) || r.Unpacked < 0) {
+		flaw("inline", "%d bytes of SHA-256 %q, packed %q, of %d bytes unpacked, cannot be", r.Bytes, clip(r.SHA256, 80), clip(r.Packed, 80), r.Unpacked)
 	}
 	for i, r := range l.Slices {
-		if r.Subject == "" || r.Count < 1 || r.Rows < 0 || r.Bytes < 0 || !validSHA256(r.SHA256) {
-			flaw("slices["+strconv.Itoa(i)+"]", "%d messages of %d rows, %d bytes, SHA-256 %q on subject %q cannot be",
-				r.Count, r.Rows, r.Bytes, clip(r.SHA256, 80), clip(r.Subject, 80))
+		if r.Subject == "" || r.Count < 1 || r.Rows < 0 || r.Bytes < 0 || !validSHA256(r.SHA256) || !validPacking(r.Packed) {
+			flaw("slices["+strconv.Itoa(i)+"]", "%d messages of %d rows, %d bytes, packed %q, SHA-256 %q on subject %q cannot be",
+				r.Count, r.Rows, r.Bytes, clip(r.Packed, 80), clip(r.SHA256, 80), clip(r.Subject, 80))
 		}
 	}
 }
+
+func validPacking(name string) bool { return name == "" || name == encoding.PackedS2 }
 
 // Days is the span From to To as days since 1970-01-01, both inclusive; the
 // whole calendar when the partition is not bound to days.

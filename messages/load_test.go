@@ -80,6 +80,10 @@ func TestLoadIsRefused(t *testing.T) {
 		{"rows nowhere", func(l *Load) { l.Inline = nil }, "inline"},
 		{"rows in two places", func(l *Load) { l.Slices = []SliceRef{{Subject: "s", Count: 1, SHA256: hashA}} }, "inline"},
 		{"bad payload sum", func(l *Load) { l.Inline.SHA256 = "" }, "inline"},
+		{"bad packing", func(l *Load) { l.Inline.Packed = "lz4" }, "inline"},
+		{"bad packing of slices", func(l *Load) {
+			l.Inline, l.Slices = nil, []SliceRef{{Subject: "s", Count: 1, Packed: "lz4", SHA256: hashA}}
+		}, "slices[0]"},
 		{"bad slice", func(l *Load) { l.Inline, l.Slices = nil, []SliceRef{{Subject: "s", SHA256: hashA}} }, "slices[0]"},
 		{"no time", func(l *Load) { l.Time = time.Time{} }, "time"},
 		{"version zero", func(l *Load) { l.Version = 0 }, "version"},

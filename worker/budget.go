@@ -27,7 +27,7 @@ const (
 	// its way into the file. A dispatcher cuts slices of 2 MiB.
 	sliceNeed = 12 << 20
 	// inlineFactor is how much a load whose rows are inside needs for each byte
-	// of them: as they came, as columns, and as a file that may be larger.
+	// of them, unpacked: as they came, as columns, and as a file that may be larger.
 	inlineFactor = 6
 )
 
@@ -44,7 +44,7 @@ func (b *budget) need(l *messages.Load, payload int) int64 {
 	if l != nil {
 		switch {
 		case l.Inline != nil:
-			n = inlineFactor * l.Inline.Bytes
+			n = inlineFactor * max(l.Inline.Bytes, l.Inline.Unpacked)
 		case len(l.Slices) > 0:
 			n = sliceNeed + b.spool
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/loadfleet/loadfleet/destination"
@@ -197,16 +198,22 @@ func writeSidecar(d *queue.LoadDelivery, file *spool) error {
 	return err
 }
 
-// rows is what the load carries, inside or by reference, checked by hash.
+// unpackers keep their memory from load to load.
+var unpackers = sync.Pool{New: func() any { return new(encoding.RowsUnpacker) }}
+
+// rows is what the load carries, inside or by reference, checked by hash. Each is
+// void when the next is asked for.
 func (w *Worker) rows(ctx context.Context, d *queue.LoadDelivery) iter.Seq2[*encoding.Rows, error] {
 	return func(yield func(*encoding.Rows, error) bool) {
+		u := unpackers.Get().(*encoding.RowsUnpacker)
+		defer unpackers.Put(u)
 		if in := d.Load.Inline; in != nil {
 			sum := sha256.Sum256(d.Payload)
 			if hex.EncodeToString(sum[:]) != in.SHA256 {
 				yield(nil, undecodable("the load's rows are not those it was made with (SHA-256 differs)"))
 				return
 			}
-			yield(unmarshal(d.Payload))
+			yield(unmarshal(u, in.Packed, d.Payload))
 			return
 		}
 		for _, ref := range d.Load.Slices {
@@ -215,7 +222,7 @@ func (w *Worker) rows(ctx context.Context, d *queue.LoadDelivery) iter.Seq2[*enc
 					yield(nil, err)
 					return
 				}
-				if !yield(unmarshal(b)) {
+				if !yield(unmarshal(u, ref.Packed, b)) {
 					return
 				}
 			}
@@ -223,8 +230,12 @@ func (w *Worker) rows(ctx context.Context, d *queue.LoadDelivery) iter.Seq2[*enc
 	}
 }
 
-func unmarshal(b []byte) (*encoding.Rows, error) {
-	rows, err := encoding.UnmarshalRows(b)
+func unmarshal(u *encoding.RowsUnpacker, packed string, b []byte) (*encoding.Rows, error) {
+	read := encoding.UnmarshalRows
+	if packed == encoding.PackedS2 {
+		read = u.Unpack
+	}
+	rows, err := read(b)
 	if err != nil {
 		return nil, undecodable("%w", err)
 	}

@@ -254,18 +254,22 @@ func (r *rig) load(s spec) (*messages.Load, []byte) {
 	l.ID = messages.LoadID(l.Workspace, l.Extraction, l.Bucket, l.Key)
 	var payload []byte
 	if s.slices == 0 {
-		payload = marshal(r.t, s.rows)
+		payload = pack(r.t, s.rows)
 		sum := sha256.Sum256(payload)
-		l.Inline = &messages.RowsRef{Bytes: int64(len(payload)), SHA256: hex.EncodeToString(sum[:])}
+		l.Inline = &messages.RowsRef{
+			Bytes: int64(len(payload)), Packed: encoding.PackedS2, Unpacked: int64(len(marshal(r.t, s.rows))), SHA256: hex.EncodeToString(sum[:]),
+		}
 	} else {
 		w := r.Slices(ctx, messages.SliceSubject(l.Extraction, l.ID, "try"))
 		for i := range s.slices {
 			part := s.rows.Slice(i*s.rows.Len()/s.slices, (i+1)*s.rows.Len()/s.slices)
-			if err := w.Write(ctx, int64(part.Len()), marshal(r.t, part)); err != nil {
+			if err := w.Write(ctx, int64(part.Len()), pack(r.t, part)); err != nil {
 				r.t.Fatal(err)
 			}
 		}
-		l.Slices = []messages.SliceRef{w.Close()}
+		ref := w.Close()
+		ref.Packed = encoding.PackedS2
+		l.Slices = []messages.SliceRef{ref}
 	}
 	if s.change != nil {
 		s.change(l)
@@ -285,6 +289,15 @@ func (r *rig) send(l *messages.Load, payload []byte, dispatch string) {
 	if err := errors.Join(d.Add(ctx, l, payload), d.Close(ctx)); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+func pack(t testing.TB, rows *encoding.Rows) []byte {
+	t.Helper()
+	b, _, err := new(encoding.RowsPacker).Pack(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func marshal(t testing.TB, rows *encoding.Rows) []byte {
