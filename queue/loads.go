@@ -67,6 +67,7 @@ func (l *Loads) Few(ctx context.Context, most int) ([]*LoadDelivery, error) {
 		}
 		few = append(few, load)
 	}
+	l.puller.q.lookAhead(ctx, few)
 	return few, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/messages"
@@ -110,6 +111,54 @@ func (d *LoadDelivery) Object(ctx context.Context) (*Object, error) {
 		d.object, d.looked = stands, true
 	}
 	return d.object, nil
+}
+
+// lookAhead looks up the objects of several loads by one request, so that each
+// need not. A replica may answer that lags behind: what it says is a hint, as ever.
+// Of what it does not say, each load asks by itself.
+func (q *Queue) lookAhead(ctx context.Context, few []*LoadDelivery) {
+	of := make(map[string]*LoadDelivery, len(few))
+	subjects := make([]string, 0, len(few))
+	for _, d := range few {
+		if d.Load == nil || d.Load.Delete || d.Parked {
+			continue
+		}
+		subject := messages.ObjectSubject(d.Load.Destination, d.Load.Bucket, d.Load.Key)
+		if of[subject] == nil { // of two loads of an object the second comes too early
+			of[subject] = d
+			subjects = append(subjects, subject)
+		}
+	}
+	if len(subjects) < 2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.RequestTimeout)
+	defer cancel()
+	all, err := jetstreamext.GetLastMsgsFor(ctx, q.js, streamEvents, subjects)
+	if err != nil {
+		return
+	}
+	found := map[string]*Object{}
+	for m, err := range all {
+		if errors.Is(err, jetstreamext.ErrNoMessages) && len(found) == 0 {
+			break // there is none
+		}
+		if err != nil {
+			return
+		}
+		d := of[m.Subject]
+		stands, err := messages.ParseObject(m.Data)
+		if d == nil || err != nil || stands.Bucket != d.Load.Bucket || stands.Key != d.Load.Key {
+			return
+		}
+		found[m.Subject] = &Object{Object: *stands, Sequence: m.Sequence}
+	}
+	if ctx.Err() != nil {
+		return // an answer without its end ends with the time
+	}
+	for subject, d := range of {
+		d.object, d.looked = found[subject], true
+	}
 }
 
 // Bury records that the load is about to delete its object, unless the ledger

@@ -23,6 +23,9 @@ type budget struct {
 const (
 	// pullReserve is what must be free before a load is pulled at all.
 	pullReserve = 1 << 20
+	// settleReserve is for a load that only waits for the queue to know how it
+	// ended, beside its message.
+	settleReserve = 16 << 10
 	// sliceNeed is for one slice of a large load: as it came, as columns, and on
 	// its way into the file. A dispatcher cuts slices of 2 MiB.
 	sliceNeed = 12 << 20
@@ -74,11 +77,8 @@ func (b *budget) grow(ctx context.Context, n int64, patient bool) bool {
 	return ok
 }
 
-// shrink gives back what a load has beyond its pull.
-func (b *budget) shrink(n int64) {
+// release gives back of what a load has.
+func (b *budget) release(n int64) {
 	b.used.Add(-n)
 	b.bytes.Release(n)
 }
-
-// release gives back all that a load has.
-func (b *budget) release(n int64) { b.shrink(pullReserve + n) }

@@ -29,8 +29,7 @@ func newIntake(w *Worker, s *shift) *intake {
 }
 
 // lanes takes loads from the lanes, while the gate is open, until pulling ends:
-// as many at once as there are free slots, so that a busy queue is asked the less
-// often.
+// as many at once as are worth it, so that a busy queue is asked the less often.
 func (in *intake) lanes(pulling context.Context, loads *queue.Loads) error {
 	for {
 		open, err := in.worker.gate.pass(pulling)
@@ -40,7 +39,8 @@ func (in *intake) lanes(pulling context.Context, loads *queue.Loads) error {
 		if in.room(open) != nil {
 			continue
 		}
-		few, err := loads.Few(open, 1+cap(in.slots)-len(in.slots))
+		worth := in.worker.shares.worth(open)
+		few, err := loads.Few(open, min(worth, 1+cap(in.slots)-len(in.slots)))
 		if err != nil {
 			in.back()
 			if open.Err() != nil {
@@ -138,14 +138,15 @@ func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 		return
 	}
 	in.work.Go(func() {
+		all, held := pullReserve+need, min(settleReserve+int64(len(d.Payload)), pullReserve)
 		free := sync.OnceFunc(func() {
 			w.shares.left(d.Destination, time.Now())
-			w.budget.shrink(need)
+			w.budget.release(all - held)
 			<-in.slots
 		})
 		w.done.inFlight.Add(1)
 		defer w.done.inFlight.Add(-1)
-		defer w.budget.release(0)
+		defer w.budget.release(held)
 		defer free()
 		w.handle(in.shift, d, free)
 	})
@@ -153,7 +154,7 @@ func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 
 // back gives a slot and the memory of a pull back.
 func (in *intake) back() {
-	in.worker.budget.release(0)
+	in.worker.budget.release(pullReserve)
 	<-in.slots
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"sync"
 	"time"
@@ -13,6 +14,8 @@ import (
 // whoever has none, so that a load behind ten thousand others is found at once.
 type shares struct {
 	slots, spare int
+
+	freed chan struct{} // a load has left
 
 	mu     sync.Mutex
 	inWork int
@@ -36,11 +39,46 @@ type share struct {
 const recent = time.Second
 
 func newShares(slots int) *shares {
-	return &shares{slots: slots, spare: max(1, slots/4), of: map[string]*share{}}
+	return &shares{slots: slots, spare: max(1, slots/4), freed: make(chan struct{}, 1), of: map[string]*share{}}
 }
 
 // total is how many loads may be in work at a time.
 func (s *shares) total() int { return s.slots + s.spare }
+
+// lookAhead is how long a pull waits for slots to become free.
+const lookAhead = 3 * time.Millisecond
+
+// worth is how many loads are worth a pull: as many as have a slot. While loads
+// end fast it waits for a few slots, since a pull for each costs as much as the
+// loads do. The spare slots are worth a look when no load ends at all: what would
+// most likely be given back, of the destination that has the others, is pulled
+// only in search of somebody else's.
+func (s *shares) worth(ctx context.Context) int {
+	var late <-chan time.Time
+	for {
+		s.mu.Lock()
+		free := s.slots - s.inWork
+		s.mu.Unlock()
+		if free >= max(s.spare, 1) {
+			return free
+		}
+		if late == nil {
+			timer := time.NewTimer(lookAhead)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-s.freed:
+		case <-late:
+			if free > 0 {
+				return free
+			}
+			return s.spare
+		case <-ctx.Done():
+			return 1
+		}
+	}
+}
 
 // enter takes a slot for a load. When the destination has its share, it says
 // for how long to give the load back: about until it is its turn.
@@ -105,6 +143,10 @@ func (s *shares) left(destination string, now time.Time) {
 	mine := s.at(destination)
 	mine.inWork--
 	s.inWork--
+	select {
+	case s.freed <- struct{}{}:
+	default: // one that waits for it will look
+	}
 	if since := now.Sub(mine.ended).Seconds(); since > 0 {
 		// An average over about the last second.
 		keep := math.Exp(-since)

@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -44,6 +46,43 @@ func TestP6Shares(t *testing.T) {
 	leave("heavy")
 	s.settings("few", 1, 2)
 	fill("few", 2, 2) // its max_concurrency
+}
+
+// TestWorthAPull: while loads end fast a pull waits for a few slots; when none
+// ends, the spare ones are worth a look.
+func TestWorthAPull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShares(8)
+		expect := func(what string, want int, after time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if got := s.worth(t.Context()); got != want || time.Since(began) != after {
+				t.Errorf("%s: worth %d after %s, want %d after %s", what, got, time.Since(began), want, after)
+			}
+		}
+		expect("nothing is in work", 8, 0)
+		for range 6 {
+			s.enter("a", time.Now())
+		}
+		expect("as many are free as are spare", 2, 0)
+		s.enter("a", time.Now())
+		expect("one is free", 1, lookAhead)
+		s.enter("a", time.Now())
+		expect("none is free", 2, lookAhead)
+		go func() {
+			for range 2 {
+				time.Sleep(lookAhead / 3)
+				s.left("a", time.Now())
+			}
+		}()
+		expect("two end", 2, 2*(lookAhead/3))
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		s.enter("a", time.Now())
+		if got := s.worth(stopped); got != 1 {
+			t.Errorf("at a stop: worth %d, want 1", got)
+		}
+	})
 }
 
 // TestDeferredOnce: a load that is given back for want of a slot comes back
@@ -142,7 +181,7 @@ func TestP9Budget(t *testing.T) {
 	if !b.grow(t.Context(), large, false) || b.bytes.TryAcquire(1) {
 		t.Error("all was not given out, or more than that")
 	}
-	b.release(large)
+	b.release(pullReserve + large)
 	if !b.bytes.TryAcquire(b.all) {
 		t.Error("something is missing after it was given back")
 	}

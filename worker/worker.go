@@ -32,7 +32,7 @@ import (
 type Config struct {
 	Name        string        // in logs, outcomes and dead letters, and for `loadfleet fleet`; default: the host's name and process id
 	Program     string        // the program's version, for operators
-	Slots       int           // loads in work at a time; default: eight a core, since a load mostly waits for S3
+	Slots       int           // loads in work at a time; default: 32 a core, since a load mostly waits for S3; memory bounds them, too
 	MemoryBytes int64         // what the process may have resident; default 256 MiB
 	SpoolBytes  int64         // a file larger than this is spooled to disk; default 8 MiB
 	ScratchDir  string        // default: the system's
@@ -56,7 +56,7 @@ func (c Config) withDefaults() Config {
 		c.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	if c.Slots <= 0 {
-		c.Slots = 8 * runtime.GOMAXPROCS(0)
+		c.Slots = 32 * runtime.GOMAXPROCS(0)
 	}
 	if c.MemoryBytes <= 0 {
 		c.MemoryBytes = 256 << 20
