@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -149,7 +150,7 @@ func Open(ctx context.Context, a Access, cfg Config) (*Store, error) {
 	}
 	options := s3.Options{
 		Region: a.Region, Credentials: credentials, HTTPClient: client, UsePathStyle: a.PathStyle,
-		Retryer: newRetryer(cfg), Logger: logging.Nop{}, AppID: appID, HTTPSignerV4: newSigner(),
+		Retryer: newRetryer(cfg), Logger: logging.Nop{}, AppID: appID, HTTPSignerV4: newSigner(), EndpointResolverV2: newResolvedEndpoints(),
 		// Not the default of a client built by hand: without it an upload
 		// over TLS carries neither a checksum nor a payload hash.
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
@@ -171,6 +172,9 @@ func withoutChecksums(o *s3.Options) {
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 }
+
+// plain reports whether requests go over plain HTTP.
+func (s *Store) plain() bool { return strings.HasPrefix(s.access.Endpoint, "http://") }
 
 // Close releases idle connections. Calls under way are not disturbed.
 func (s *Store) Close() { s.transport.CloseIdleConnections() }
@@ -213,6 +217,7 @@ func loadProcess(ctx context.Context, a Access, cfg Config) (aws.Config, *http.T
 	}
 	// A transport of our own, because the builder's cannot be closed.
 	transport := builder.GetTransport()
+	transport.DialContext = pooled(transport.DialContext)
 	if cfg.RootCAs != nil {
 		transport.TLSClientConfig.RootCAs = cfg.RootCAs
 	}

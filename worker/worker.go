@@ -125,6 +125,7 @@ func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *W
 	w.meters = newMeters(w, cfg.Metrics)
 	w.tracer = newTracer(cfg.Tracer)
 	cfg.Storage.Observe = w.meters.requested
+	cfg.Storage.Connections = max(cfg.Storage.Connections, w.shares.total())
 	w.stores = newStores(q.Destinations(), k, cfg.Storage, log)
 	w.stores.changes = func(id string) { w.breakers.answered(id) }
 	w.stores.opened = func(s *destination.Settings) { w.shares.settings(s.ID, s.Weight, s.MaxConcurrency) }
