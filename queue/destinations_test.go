@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -128,6 +129,36 @@ func TestEventsLive(t *testing.T) {
 	}
 	if n != 4 {
 		t.Errorf("events of the workspace: got %d, want 4", n)
+	}
+}
+
+// TestMilestones: who asks for milestones hears of no load.
+func TestMilestones(t *testing.T) {
+	t.Parallel()
+	f := queuetest.Start(t)
+	ctx := within(t, 10*time.Second)
+	for _, event := range []messages.Event{
+		{Kind: messages.EventAccepted, Extraction: "e"},
+		{Kind: messages.EventOutcome, Extraction: "e", Outcome: &messages.Outcome{Load: "0123456789abcdef0123456789abcdef", Result: messages.Loaded}},
+		{Kind: messages.EventAccepted, Extraction: "other"},
+		{Kind: messages.EventCompleted, Extraction: "e"},
+	} {
+		event.Workspace = "ws"
+		if err := f.Publish(ctx, event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []messages.EventKind
+	for event, err := range f.Milestones(ctx, "ws", "e") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, event.Kind); event.Kind == messages.EventCompleted {
+			break
+		}
+	}
+	if want := []messages.EventKind{messages.EventAccepted, messages.EventCompleted}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -57,6 +57,14 @@ func (q *Queue) Events(ctx context.Context, workspace, extraction string, live b
 	return q.events(ctx, live, subject)
 }
 
+// Milestones yields the events of an extraction but for the outcomes of its loads,
+// and then waits for more until ctx ends: for who must not be busy with each load.
+// An error is the last thing it yields.
+func (q *Queue) Milestones(ctx context.Context, workspace, extraction string) iter.Seq2[messages.Event, error] {
+	subject := messages.EventSubjects(workspace, extraction)
+	return q.events(ctx, true, subject[:len(subject)-1]+"*")
+}
+
 // Outcomes yields how the loads of an extraction ended, so far.
 func (q *Queue) Outcomes(ctx context.Context, workspace, extraction string) iter.Seq2[messages.Outcome, error] {
 	return func(yield func(messages.Outcome, error) bool) {

@@ -99,7 +99,7 @@ func (p *program) carryOut(ctx context.Context, t *togetherPlan) (m *measurement
 	}
 	ended, cpuPublished := time.Now(), cpuSeconds()
 	var cpuDispatched float64
-	e, err := follow(ctx, n.queue, benchWorkspace, benchExtraction, func(_, of int64) {
+	e, err := followEvents(ctx, n.queue.Milestones, benchWorkspace, benchExtraction, func(_, of int64) {
 		if of > 0 && cpuDispatched == 0 {
 			cpuDispatched = cpuSeconds()
 		}

@@ -190,7 +190,8 @@ func (t *servedTrial) measure(ctx context.Context, k kind, s *source) (*measurem
 		return nil, err
 	}
 	var atDispatched []processUse
-	e, err := follow(ctx, t.node.queue, benchWorkspace, benchExtraction, func(_, of int64) {
+	// Its milestones only: to hear each load end is work that the job has none of.
+	e, err := followEvents(ctx, t.node.queue.Milestones, benchWorkspace, benchExtraction, func(_, of int64) {
 		if of > 0 && atDispatched == nil {
 			atDispatched, _, _ = t.used() // a process that is gone shows below
 		}
@@ -230,7 +231,8 @@ func (t *servedTrial) measure(ctx context.Context, k kind, s *source) (*measurem
 	return m, nil
 }
 
-// accountBench checks the loads' outcomes: every row once, every load loaded.
+// accountBench checks the loads' outcomes: every row once, every load loaded. It
+// finds out when the last one ended.
 func accountBench(ctx context.Context, q *queue.Queue, k kind, s *source, e *ending) (*measurement, error) {
 	a, err := accountFor(ctx, q, benchWorkspace, benchExtraction)
 	if err != nil {
@@ -248,6 +250,9 @@ func accountBench(ctx context.Context, q *queue.Queue, k kind, s *source, e *end
 			return nil, fmt.Errorf("the outcome of %s has no SHA-256", o.Key)
 		}
 		d.Add(o.Key, sum)
+		if o.Ended.After(e.ended) {
+			e.ended = o.Ended
+		}
 	}
 	return &measurement{kind: k, Rows: s.Rows, Objects: loads, BytesOut: a.Bytes, Digest: d.String()}, nil
 }
