@@ -104,8 +104,8 @@ type LoadDelivery struct {
 
 	replays int
 	fetched bool
-	object  *Object // as Object found it
-	looked  bool    // it did
+	object  *Object   // as Object found it
+	looked  time.Time // when it asked; zero when it has not
 }
 
 // Done stores the outcome, unless that of another delivery stands, then

@@ -103,15 +103,20 @@ func (d *LoadDelivery) Object(ctx context.Context) (*Object, error) {
 	if d.Load == nil {
 		return nil, d.Err
 	}
-	if !d.looked {
+	if d.looked.IsZero() {
+		asked := time.Now()
 		stands, err := d.q.Objects().Get(ctx, d.Load.Destination, d.Load.Bucket, d.Load.Key)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		d.object, d.looked = stands, true
+		d.object, d.looked = stands, asked
 	}
 	return d.object, nil
 }
+
+// Looked is when the ledger was asked for what Object gives; zero when it was not
+// yet.
+func (d *LoadDelivery) Looked() time.Time { return d.looked }
 
 // lookAhead looks up the objects of several loads by one request, so that each
 // need not. A replica may answer that lags behind: what it says is a hint, as ever.
@@ -134,6 +139,7 @@ func (q *Queue) lookAhead(ctx context.Context, few []*LoadDelivery) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.RequestTimeout)
 	defer cancel()
+	asked := time.Now()
 	all, err := jetstreamext.GetLastMsgsFor(ctx, q.js, streamEvents, subjects)
 	if err != nil {
 		return
@@ -157,7 +163,7 @@ func (q *Queue) lookAhead(ctx context.Context, few []*LoadDelivery) {
 		return // an answer without its end ends with the time
 	}
 	for subject, d := range of {
-		d.object, d.looked = found[subject], true
+		d.object, d.looked = found[subject], asked
 	}
 }
 
@@ -191,7 +197,7 @@ func (d *LoadDelivery) Bury(ctx context.Context, sha256, etag string) (supersede
 		if err != nil {
 			return false, fmt.Errorf("record the deletion of %q: %w", record.Key, err)
 		}
-		d.object, d.looked = &Object{Object: *record, Sequence: ack.Sequence}, true
+		d.object, d.looked = &Object{Object: *record, Sequence: ack.Sequence}, time.Now()
 		return false, nil
 	}
 }

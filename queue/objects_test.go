@@ -49,6 +49,7 @@ func TestObjectsOfSeveralLoads(t *testing.T) {
 		}
 	}
 	few := pull("second", 4)
+	pulled := time.Now()
 	record, err := f.Objects().Get(ctx, "acme", "bucket", few[0].Load.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +62,9 @@ func TestObjectsOfSeveralLoads(t *testing.T) {
 		o, err := d.Object(ctx)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if looked := d.Looked(); looked.IsZero() || looked.After(pulled) {
+			t.Errorf("%s: looked up at %s, want before %s, when it was pulled", d.Load.Key, looked, pulled)
 		}
 		switch {
 		case i == 3 && o != nil:

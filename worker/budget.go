@@ -24,8 +24,8 @@ const (
 	// pullReserve is what must be free before a load is pulled at all.
 	pullReserve = 1 << 20
 	// settleReserve is for a load that only waits for the queue to know how it
-	// ended, beside its message.
-	settleReserve = 16 << 10
+	// ended, beside its message: the stack of its goroutine, most of all.
+	settleReserve = 96 << 10
 	// sliceNeed is for one slice of a large load: as it came, as columns, and on
 	// its way into the file. A dispatcher cuts slices of 2 MiB.
 	sliceNeed = 12 << 20
@@ -53,6 +53,15 @@ func (b *budget) need(l *messages.Load, payload int) int64 {
 		}
 	}
 	return min(max(n-pullReserve, 0), b.all-pullReserve)
+}
+
+// message is what the load's message takes, also of one whose payload is fetched
+// later.
+func (b *budget) message(l *messages.Load, payload int) int64 {
+	if l != nil && l.Inline != nil {
+		return max(l.Inline.Bytes, int64(payload))
+	}
+	return int64(payload)
 }
 
 // pull reserves what a pull needs.

@@ -124,6 +124,9 @@ func (w *Worker) place(ctx context.Context, d *queue.LoadDelivery, store *openSt
 		return nil, fmt.Errorf("look the object up: %w", err)
 	}
 	p.remembered = remembered
+	if looked := d.Looked(); !looked.IsZero() {
+		p.asked = looked // with other loads, maybe, and some time ago
+	}
 	return p, nil
 }
 
