@@ -10,11 +10,12 @@ import (
 )
 
 // The effort of each format, where size stops paying for time. On reports of
-// 200 rows csv at level 6 is 3 to 5 % smaller than at level 2 and takes twice
-// the time; json lines at level 2 or 3 are 18 % larger than at level 6.
+// 200 rows csv at level 6 is 3 to 6 % smaller than at level 2 and takes twice
+// the time; json lines at level 6 are 3 % smaller than at level 5 and take a
+// quarter more, at level 4 they are 17 % larger.
 const (
 	csvLevel  = 2
-	jsonLevel = 6
+	jsonLevel = 5
 )
 
 // csvGzips and jsonGzips spare a file its compressor, whose tables are larger
