@@ -134,15 +134,35 @@ func (q *Queue) lookAhead(ctx context.Context, few []*LoadDelivery) {
 			subjects = append(subjects, subject)
 		}
 	}
-	if len(subjects) < 2 {
+	if len(subjects) < 2 || time.Since(time.Unix(0, q.lookedInVain.Load())) < lookAgain {
 		return
 	}
+	asked := time.Now()
+	found, err := q.lastObjects(ctx, subjects)
+	if err != nil {
+		q.lookedInVain.Store(asked.UnixNano())
+		q.log.Debug("objects are looked up one by one", zap.Error(err))
+		return
+	}
+	for subject, d := range of {
+		if o := found[subject]; o != nil && (o.Bucket != d.Load.Bucket || o.Key != d.Load.Key) {
+			continue
+		}
+		d.object, d.looked = found[subject], asked
+	}
+}
+
+// lookAgain is how long objects are not looked up together after that failed: the
+// next loads would wait for the same answer.
+const lookAgain = 30 * time.Second
+
+// lastObjects is the records on some subjects, by subject.
+func (q *Queue) lastObjects(ctx context.Context, subjects []string) (map[string]*Object, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.RequestTimeout)
 	defer cancel()
-	asked := time.Now()
 	all, err := jetstreamext.GetLastMsgsFor(ctx, q.js, streamEvents, subjects)
 	if err != nil {
-		return
+		return nil, err
 	}
 	found := map[string]*Object{}
 	for m, err := range all {
@@ -150,21 +170,15 @@ func (q *Queue) lookAhead(ctx context.Context, few []*LoadDelivery) {
 			break // there is none
 		}
 		if err != nil {
-			return
+			return nil, err
 		}
-		d := of[m.Subject]
 		stands, err := messages.ParseObject(m.Data)
-		if d == nil || err != nil || stands.Bucket != d.Load.Bucket || stands.Key != d.Load.Key {
-			return
+		if err != nil {
+			return nil, err
 		}
 		found[m.Subject] = &Object{Object: *stands, Sequence: m.Sequence}
 	}
-	if ctx.Err() != nil {
-		return // an answer without its end ends with the time
-	}
-	for subject, d := range of {
-		d.object, d.looked = found[subject], asked
-	}
+	return found, ctx.Err() // an answer without its end ends with the time
 }
 
 // Bury records that the load is about to delete its object, unless the ledger

@@ -71,6 +71,8 @@ type Queue struct {
 	settler *settler
 	broken  func(step) error // where a test breaks off; nil but there
 
+	lookedInVain atomic.Int64 // when objects could not be looked up together, in Unix nanoseconds
+
 	roomAsked atomic.Int64 // when it was last looked how full the dead letters are, in Unix nanoseconds
 
 	mu      sync.Mutex
