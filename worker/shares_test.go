@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,5 +185,17 @@ func TestP9Budget(t *testing.T) {
 	b.release(pullReserve + large)
 	if !b.bytes.TryAcquire(b.all) {
 		t.Error("something is missing after it was given back")
+	}
+}
+
+// TestDefaultSlots: a machine of many cores has no more slots than memory.
+func TestDefaultSlots(t *testing.T) {
+	for _, tt := range []struct {
+		memory int64
+		want   int
+	}{{64 << 30, 32 * runtime.GOMAXPROCS(0)}, {32 << 20, 16}, {1, 1}} {
+		if got := (Config{MemoryBytes: tt.memory}).withDefaults().Slots; got != tt.want {
+			t.Errorf("%d bytes: got %d slots, want %d", tt.memory, got, tt.want)
+		}
 	}
 }

@@ -32,7 +32,7 @@ import (
 type Config struct {
 	Name        string        // in logs, outcomes and dead letters, and for `loadfleet fleet`; default: the host's name and process id
 	Program     string        // the program's version, for operators
-	Slots       int           // loads in work at a time; default: 32 a core, since a load mostly waits for S3; memory bounds them, too
+	Slots       int           // loads in work at a time; default: 32 a core, since a load mostly waits for S3, and at most one for 2 MiB of memory
 	MemoryBytes int64         // what the process may have resident; default 256 MiB
 	SpoolBytes  int64         // a file larger than this is spooled to disk; default 8 MiB
 	ScratchDir  string        // default: the system's
@@ -47,6 +47,10 @@ type Config struct {
 	Tracer      trace.TracerProvider  // nil: no spans
 }
 
+// slotBytes is the memory for which there is one slot by default: a slot has a
+// goroutine, a connection and their buffers, besides what its load reserves.
+const slotBytes = 2 << 20
+
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		host, err := os.Hostname()
@@ -55,11 +59,11 @@ func (c Config) withDefaults() Config {
 		}
 		c.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
-	if c.Slots <= 0 {
-		c.Slots = 32 * runtime.GOMAXPROCS(0)
-	}
 	if c.MemoryBytes <= 0 {
 		c.MemoryBytes = 256 << 20
+	}
+	if c.Slots <= 0 {
+		c.Slots = int(max(min(32*int64(runtime.GOMAXPROCS(0)), c.MemoryBytes/slotBytes), 1))
 	}
 	if c.SpoolBytes <= 0 {
 		c.SpoolBytes = 8 << 20
