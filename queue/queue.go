@@ -344,7 +344,8 @@ func (q *Queue) message(ctx context.Context, stream string, sequence uint64) (*j
 	return m, err
 }
 
-// lastOn is the last message on a subject, asked of the stream's leader.
+// lastOn is the last message on a subject; of a replicated stream whose messages
+// may be had directly, perhaps from a replica that lags behind.
 func (q *Queue) lastOn(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
 	var m *jetstream.RawStreamMsg
 	err := q.retry(ctx, "last message on "+subject, func(ctx context.Context) error {

@@ -68,17 +68,9 @@ func (p *place) settle(ctx context.Context, there *storage.Stored, look bool, de
 	var changed error
 	for range looks {
 		if look {
-			if err := p.fresh(); err != nil {
+			var err error
+			if there, err = p.look(ctx); err != nil {
 				return "", storage.Stored{}, err
-			}
-			found, err := p.store.Head(ctx, p.load.Bucket, p.load.Key)
-			switch {
-			case err == nil:
-				there = &found
-			case errors.Is(err, storage.ErrNotFound):
-				there = nil
-			default:
-				return "", storage.Stored{}, fmt.Errorf("look at the object: %w", err)
 			}
 		}
 		result, stored, err := decide(ctx, there)
@@ -91,6 +83,21 @@ func (p *place) settle(ctx context.Context, there *storage.Stored, look bool, de
 		look, changed = true, err
 	}
 	return "", storage.Stored{}, fmt.Errorf("the object changed under each of %d decisions: %w", looks, changed)
+}
+
+// look is what stands at the key; nil when nothing does.
+func (p *place) look(ctx context.Context) (*storage.Stored, error) {
+	if err := p.fresh(); err != nil {
+		return nil, err
+	}
+	found, err := p.store.Head(ctx, p.load.Bucket, p.load.Key)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look at the object: %w", err)
+	}
+	return &found, nil
 }
 
 // guess is what stands at the key as far as the ledger knows, and whether the
@@ -267,6 +274,14 @@ func (p *place) decideDelete(ctx context.Context, there *storage.Stored) (messag
 		return messages.Superseded, storage.Stored{}, err
 	}
 	if there == nil {
+		// An older load may have put its object since our look, and looked for
+		// the grave before it was dug: of the two, one looks last.
+		if there, err := p.look(ctx); err != nil || there != nil {
+			if err == nil {
+				err = fmt.Errorf("%w: the key was free, and is not any more", storage.ErrPrecondition)
+			}
+			return "", storage.Stored{}, err
+		}
 		return messages.Deleted, was, nil
 	}
 	err := p.store.Delete(ctx, p.load.Bucket, p.load.Key, storage.IfMatch(there.ETag).Since(there.Looked))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/messages"
@@ -123,5 +124,30 @@ func TestP4Delete(t *testing.T) {
 	expect("a stranger's", remove("foreign", "e7", 7), messages.DeadLettered)
 	if _, err := r.direct.Head(t.Context(), r.bucket, "foreign"); errors.Is(err, storage.ErrNotFound) {
 		t.Error("a stranger's object was deleted")
+	}
+}
+
+// TestP4OlderComesBetweenLookAndGrave: a delete finds the key free, an older load
+// puts its object and finds no grave, and then the delete digs it. The object must
+// not stay.
+func TestP4OlderComesBetweenLookAndGrave(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.apply(func(s *destination.Settings) { s.EmptyPartition = destination.DeleteEmpty })
+	r.proxy.Inject(storagetest.HeadObject, storagetest.AnswerLate.After(time.Second), 1)
+	gone, _ := r.load(spec{extraction: "e4", generation: 4, change: func(l *messages.Load) { l.Delete, l.Rows, l.Inline = true, 0, nil }})
+	r.send(gone, nil, "e4")
+	r.start()
+	r.proxy.Await(within(t, 10*time.Second), t, storagetest.HeadObject, 1)
+	older := r.publish(spec{extraction: "e3", generation: 3})
+	if o := r.outcome(older); o.Result != messages.Loaded {
+		t.Errorf("older load: got %s, want %s: it knows of no deletion", o.Result, messages.Loaded)
+	}
+	if o := r.outcome(gone); o.Result != messages.Deleted {
+		t.Errorf("delete: got %s, want %s (%+v)", o.Result, messages.Deleted, o.Failure)
+	}
+	storagetest.ExpectAbsent(t, r.direct, r.bucket, older.Key)
+	if o, err := r.Objects().Get(t.Context(), "acme", r.bucket, older.Key); err != nil || o.Result != messages.Deleted || o.Generation != 4 {
+		t.Errorf("record: got %+v, %v, want the deletion", o, err)
 	}
 }
