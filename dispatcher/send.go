@@ -137,15 +137,18 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, pac
 	merger := &packer.merger
 	merger.Reset()
 	var slices *queue.SliceWriter
+	slice := func(rows *encoding.Rows, b []byte) error {
+		if slices == nil {
+			slices = d.queue.Slices(ctx, messages.SliceSubject(l.Extraction, l.ID, try))
+		}
+		return slices.Write(ctx, int64(rows.Len()), b)
+	}
 	write := func(rows *encoding.Rows) error {
 		b, _, err := packer.rows.Pack(rows)
 		if err != nil {
 			return err
 		}
-		if slices == nil {
-			slices = d.queue.Slices(ctx, messages.SliceSubject(l.Extraction, l.ID, try))
-		}
-		return slices.Write(ctx, int64(rows.Len()), b)
+		return slice(rows, b)
 	}
 	var whole *encoding.Rows // of a load that is all that its source holds
 	for part, err := range rows {
@@ -187,8 +190,10 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, pac
 			}
 			return bytes.Clone(b), nil
 		}
-	}
-	if whole != nil {
+		if err := slice(whole, b); err != nil {
+			return nil, err
+		}
+	} else if whole != nil {
 		if err := write(whole); err != nil {
 			return nil, err
 		}

@@ -55,13 +55,14 @@ func (b *budget) need(l *messages.Load, payload int) int64 {
 	return min(max(n-pullReserve, 0), b.all-pullReserve)
 }
 
-// message is what the load's message takes, also of one whose payload is fetched
-// later.
-func (b *budget) message(l *messages.Load, payload int) int64 {
+// settling is what is held for a load that waits to be settled: for its message,
+// also for one whose payload was fetched late, and for what waits.
+func settling(l *messages.Load, payload int) int64 {
+	n := int64(payload)
 	if l != nil && l.Inline != nil {
-		return max(l.Inline.Bytes, int64(payload))
+		n = max(n, l.Inline.Bytes)
 	}
-	return int64(payload)
+	return min(settleReserve+n, pullReserve)
 }
 
 // pull reserves what a pull needs.

@@ -138,7 +138,7 @@ func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 		return
 	}
 	in.work.Go(func() {
-		all, held := pullReserve+need, min(settleReserve+w.budget.message(d.Load, len(d.Payload)), pullReserve)
+		all, held := pullReserve+need, settling(d.Load, len(d.Payload))
 		free := sync.OnceFunc(func() {
 			w.shares.left(d.Destination, time.Now())
 			w.budget.release(all - held)

@@ -59,7 +59,7 @@ func (s *shares) worth(ctx context.Context) int {
 		s.mu.Lock()
 		free := s.slots - s.inWork
 		s.mu.Unlock()
-		if free >= max(s.spare, 1) {
+		if free >= s.spare {
 			return free
 		}
 		if late == nil {

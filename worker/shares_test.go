@@ -70,13 +70,18 @@ func TestWorthAPull(t *testing.T) {
 		expect("one is free", 1, lookAhead)
 		s.enter("a", time.Now())
 		expect("none is free", 2, lookAhead)
-		go func() {
-			for range 2 {
-				time.Sleep(lookAhead / 3)
-				s.left("a", time.Now())
+		worth := make(chan int, 1)
+		go func() { worth <- s.worth(t.Context()) }()
+		for range 2 {
+			synctest.Wait() // it waits for slots
+			if len(worth) > 0 {
+				t.Error("it does not wait for a few slots")
 			}
-		}()
-		expect("two end", 2, 2*(lookAhead/3))
+			s.left("a", time.Now())
+		}
+		if got := <-worth; got != 2 {
+			t.Errorf("two end: worth %d, want 2", got)
+		}
 		stopped, stop := context.WithCancel(t.Context())
 		stop()
 		s.enter("a", time.Now())
