@@ -106,7 +106,13 @@ type LoadDelivery struct {
 	fetched bool
 	object  *Object   // as Object found it
 	looked  time.Time // when it asked; zero when it has not
+
+	recorded messages.Result // of the object, by Bury or Claim; empty when neither was called
 }
+
+// Again reports whether the load may have been carried out before, in part or
+// whole: it was delivered earlier, or is replayed.
+func (d *LoadDelivery) Again() bool { return d.Attempt > 1 || d.replays > 0 }
 
 // Done stores the outcome, unless that of another delivery stands, then
 // settles the load.

@@ -183,35 +183,66 @@ func (q *Queue) lastObjects(ctx context.Context, subjects []string) (map[string]
 
 // Bury records that the load is about to delete its object, unless the ledger
 // knows of a newer generation: superseded is true then. It comes before the
-// deletion, so that an older load that finds the key free finds this, too. The
-// hash and the ETag are those of what is deleted.
-func (d *LoadDelivery) Bury(ctx context.Context, sha256, etag string) (superseded bool, err error) {
-	record := messages.NewObject(d.Load, &messages.Outcome{Result: messages.Deleted, SHA256: sha256, ETag: etag, Ended: time.Now().UTC()})
-	body, err := messages.EncodeObject(record)
-	if err != nil {
-		return false, err
-	}
-	for {
-		var sequence uint64
-		stands, err := d.q.Objects().Get(ctx, record.Destination, record.Bucket, record.Key)
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case err != nil:
-			return false, err
-		case record.Before(&stands.Object):
-			return true, nil
-		default:
-			sequence = stands.Sequence
+// deletion, so that an older load that finds the key free finds this, too. Hash,
+// ETag and history are those of what is deleted, empty when nothing is there.
+func (d *LoadDelivery) Bury(ctx context.Context, sha256, etag, history string) (superseded bool, err error) {
+	_, recorded, err := d.record(ctx, messages.Outcome{Result: messages.Deleted, SHA256: sha256, ETag: etag}, history)
+	return err == nil && !recorded, err
+}
+
+// Claim records that the load has put its object, of so many bytes, and gives the
+// record that stood until then: nil when there was none. If that is of a deletion
+// by a newer generation, it stays, and the object is to be taken back.
+//
+// Bury and Claim write, each on condition of what it read, and do not only look:
+// a replica that lags behind may answer whoever looks, but the stream takes writes
+// one after the other. So of a deletion and a put that do not know of each other,
+// the one that is recorded last finds the other.
+func (d *LoadDelivery) Claim(ctx context.Context, result messages.Result, bytes int64, sha256, etag string) (stood *Object, err error) {
+	stood, _, err = d.record(ctx, messages.Outcome{Result: result, Rows: d.Load.Rows, Bytes: bytes, SHA256: sha256, ETag: etag}, "")
+	return stood, err
+}
+
+// record writes what the load does to its object over the record that stands, and
+// gives that one. Of a newer generation it stays: a deletion as it is, for nothing
+// older follows it; of another, which an unseen deletion may follow, by writing it anew.
+func (d *LoadDelivery) record(ctx context.Context, o messages.Outcome, history string) (stood *Object, recorded bool, err error) {
+	o.Ended = time.Now().UTC()
+	record := messages.NewObject(d.Load, &o)
+	record.History = history
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		stood, err := d.q.Objects().Get(ctx, record.Destination, record.Bucket, record.Key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, false, err
+		}
+		next, expect, recorded := *record, uint64(0), true
+		if stood != nil {
+			expect = stood.Sequence
+			recorded = !record.Before(&stood.Object)
+			switch gone := stood.Result == messages.Deleted; {
+			case !recorded && (gone || record.Result == messages.Deleted):
+				return stood, false, nil
+			case !recorded:
+				next = stood.Object
+			case gone && record.Result == messages.Deleted && record.ETag == "":
+				next.SHA256, next.ETag, next.History = stood.SHA256, stood.ETag, stood.History
+			}
+		}
+		body, err := messages.EncodeObject(&next)
+		if err != nil {
+			return nil, false, err
 		}
 		ack, err := d.q.publish(ctx, &nats.Msg{Subject: messages.ObjectSubject(record.Destination, record.Bucket, record.Key), Data: body},
-			jetstream.WithExpectLastSequencePerSubject(sequence))
-		if outrun(err) {
-			continue
+			jetstream.WithExpectLastSequencePerSubject(expect))
+		if err == nil {
+			d.object, d.looked, d.recorded = &Object{Object: next, Sequence: ack.Sequence}, time.Now(), record.Result
+			return stood, recorded, nil
 		}
-		if err != nil {
-			return false, fmt.Errorf("record the deletion of %q: %w", record.Key, err)
+		if !outrun(err) {
+			return nil, false, fmt.Errorf("record object %q: %w", record.Key, err)
 		}
-		d.object, d.looked = &Object{Object: *record, Sequence: ack.Sequence}, time.Now()
-		return false, nil
+		if err := d.q.pause(ctx, pause); err != nil {
+			return nil, false, err
+		}
 	}
 }

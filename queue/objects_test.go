@@ -1,8 +1,12 @@
 package queue_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
@@ -84,5 +88,99 @@ func TestObjectsOfSeveralLoads(t *testing.T) {
 	}
 	if o, err := f.Objects().Get(ctx, "acme", "bucket", few[0].Load.Key); err != nil || o.ETag != `"again"` {
 		t.Errorf("record: got %+v, %v, want the last load's", o, err)
+	}
+}
+
+// TestP4DeletionAndPutFindEachOther: of a deletion and a load's put, the one that
+// is recorded last finds the other, whichever it is, and whatever it knew before.
+func TestP4DeletionAndPutFindEachOther(t *testing.T) {
+	f := queuetest.Start(t)
+	ctx := within(t, 20*time.Second)
+	loads, err := f.Loads(ctx, queue.LoadsConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loads.Close()
+	of := func(extraction string, generation int64, deletes bool) *queue.LoadDelivery {
+		t.Helper()
+		l, payload := loadOf("ws", extraction, 0, messages.Fresh)
+		l.Key, l.Generation = "key", generation
+		if deletes {
+			l.Delete, l.Rows, l.Inline, payload = true, 0, nil, nil
+		}
+		l.ID = messages.LoadID(l.Workspace, extraction, l.Bucket, l.Key)
+		out := f.Dispatch(ctx, "ws", extraction, "plan")
+		if err := errors.Join(out.Add(ctx, l, payload), out.Close(ctx)); err != nil {
+			t.Fatal(err)
+		}
+		d, err := loads.Next(ctx)
+		if err != nil || d.Err != nil {
+			t.Fatal(err, d.Err)
+		}
+		return d
+	}
+	claim := func(d *queue.LoadDelivery, etag string) *queue.Object {
+		t.Helper()
+		stood, err := d.Claim(ctx, messages.Loaded, 3, strings.Repeat("ab", 32), etag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stood
+	}
+	first, second, gone, late := of("e1", 1, false), of("e2", 2, false), of("e4", 4, true), of("e3", 3, false)
+	for _, d := range []*queue.LoadDelivery{second, gone, late} {
+		if o, err := d.Object(ctx); o != nil || err != nil {
+			t.Fatalf("got %+v, %v, want no record yet", o, err)
+		}
+	}
+	if stood := claim(first, `"one"`); stood != nil {
+		t.Errorf("first claim: found %+v, want nothing", stood)
+	}
+	if stood := claim(second, `"two"`); stood == nil || stood.Generation != 1 {
+		t.Errorf("second claim: found %+v, want the first", stood)
+	}
+	if superseded, err := gone.Bury(ctx, strings.Repeat("ab", 32), `"two"`, "w"); superseded || err != nil {
+		t.Errorf("deletion: superseded %v, %v, want recorded", superseded, err)
+	}
+	if stood := claim(late, `"three"`); stood == nil || stood.Result != messages.Deleted || stood.Generation != 4 || stood.History != "w" {
+		t.Errorf("late claim: found %+v, want the deletion", stood)
+	}
+	// A deletion that found nothing to delete remembers what was deleted before it.
+	if superseded, err := of("e5", 5, true).Bury(ctx, "", "", ""); superseded || err != nil {
+		t.Errorf("second deletion: superseded %v, %v, want recorded", superseded, err)
+	}
+	if o, err := f.Objects().Get(ctx, "acme", "bucket", "key"); err != nil || o.Generation != 5 || o.ETag != `"two"` || o.History != "w" {
+		t.Errorf("record: got %+v, %v, want the second deletion of what the first deleted", o, err)
+	}
+	if superseded, err := gone.Bury(ctx, "", "", ""); !superseded || err != nil {
+		t.Errorf("deletion again: superseded %v, %v, want superseded", superseded, err)
+	}
+	// A newer load's record stays as it is, and is written anew: what was claimed
+	// behind it is behind any deletion, too.
+	newest := of("e6", 6, false)
+	claim(newest, `"six"`)
+	before, err := f.Objects().Get(ctx, "acme", "bucket", "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stood := claim(first, `"one"`); stood == nil || stood.Generation != 6 {
+		t.Errorf("claim behind a newer load: found %+v, want that one", stood)
+	}
+	after, err := f.Objects().Get(ctx, "acme", "bucket", "key")
+	if err != nil || after.Sequence == before.Sequence {
+		t.Errorf("record %d was not written anew, %v", before.Sequence, err)
+	}
+	if d := cmp.Diff(before.Object, after.Object); d != "" {
+		t.Errorf("record (-want +got):\n%s", d)
+	}
+	// What was recorded is not recorded again when the load ends.
+	if err := newest.Done(ctx, messages.Outcome{
+		Result: messages.Loaded, Bucket: "bucket", Key: "key", Rows: 1, Generation: 6, ETag: `"six"`, Worker: "w",
+		Started: time.Now().UTC(), Ended: time.Now().UTC(), Attempts: 1,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := f.Objects().Get(ctx, "acme", "bucket", "key"); err != nil || o.Sequence != after.Sequence {
+		t.Errorf("record: got %+v, %v, want record %d still", o, err, after.Sequence)
 	}
 }

@@ -248,8 +248,10 @@ func (w *secureWalk) work(t *testing.T) {
 		}
 		_, err = d.Object(ctx)
 		must(t, "object", err)
-		_, err = d.Bury(ctx, "", "")
+		_, err = d.Bury(ctx, "", "", "")
 		must(t, "record of a deletion", err)
+		_, err = d.Claim(ctx, messages.Loaded, 1, "", "")
+		must(t, "claim of a key", err)
 		for range 2 { // the second finds that it was given back
 			lease, err := w.worker.LeaseKey(ctx, d.Load, time.Minute)
 			must(t, "lease of a key", err)

@@ -344,8 +344,8 @@ func (q *Queue) message(ctx context.Context, stream string, sequence uint64) (*j
 	return m, err
 }
 
-// lastOn is the last message on a subject; of a replicated stream whose messages
-// may be had directly, perhaps from a replica that lags behind.
+// lastOn is the last message on a subject. Of a replicated stream a replica may
+// answer that lags behind: who decides on it writes on condition that it stands.
 func (q *Queue) lastOn(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
 	var m *jetstream.RawStreamMsg
 	err := q.retry(ctx, "last message on "+subject, func(ctx context.Context) error {

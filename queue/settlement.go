@@ -65,11 +65,15 @@ func (d *LoadDelivery) settlement(outcome messages.Outcome) (*settlement, error)
 	if s.body, err = messages.EncodeEvent(&event); err != nil {
 		return nil, fmt.Errorf("outcome of load %s: %w", d.ID, err)
 	}
-	s.own, s.again = s.body, d.Attempt > 1 || d.replays > 0
+	s.own, s.again = s.body, d.Again()
 	if d.Load == nil {
 		return s, nil
 	}
-	if s.object = messages.NewObject(d.Load, event.Outcome); s.object != nil {
+	s.object = messages.NewObject(d.Load, event.Outcome)
+	if s.object != nil && d.recorded == s.object.Result {
+		s.object = nil
+	}
+	if s.object != nil {
 		s.objectSubject = messages.ObjectSubject(d.Load.Destination, d.Load.Bucket, d.Load.Key)
 		if s.objectBody, err = messages.EncodeObject(s.object); err != nil {
 			return nil, fmt.Errorf("object of load %s: %w", d.ID, err)
@@ -179,7 +183,7 @@ func stays(stands, mine *messages.Outcome) bool {
 // this round or a later one. Of a load that was never delivered before nothing
 // can stand.
 func (d *LoadDelivery) doneAlready(ctx context.Context, s *settlement) (bool, error) {
-	if d.Attempt <= 1 && d.replays == 0 {
+	if !d.Again() {
 		return false, nil
 	}
 	stands, err := d.q.standing(ctx, s.subject)

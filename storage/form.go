@@ -89,6 +89,16 @@ func (s *Stored) after(now time.Time) uses {
 	return u
 }
 
+// Repeats notes that before stood at the key until s was put, and reports whether
+// s has an ETag that stood there lately: then it is to be put over itself, which
+// gives it another form.
+func (s *Stored) Repeats(before *Stored) bool {
+	f, _ := parseHistory(s.History, s.ETag)
+	u := before.after(time.Now())
+	s.History = history(f, u)
+	return slices.ContainsFunc(u, func(one use) bool { return one.sha256 == shortSum(s.Meta.SHA256) && one.form == f })
+}
+
 func shortSum(sum string) string {
 	if len(sum) < sumDigits {
 		return fmt.Sprintf("%-*s", sumDigits, sum)[:sumDigits]

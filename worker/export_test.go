@@ -13,9 +13,12 @@ import (
 )
 
 // Carry places a load's object, or deletes it, with a ledger of the test's own,
-// as a worker does whose destination may delete.
-func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storage.Object, ledger Ledger) (messages.Result, error) {
-	p := &place{store: store, load: l, object: o, asked: time.Now(), grave: ledger.Get, bury: ledger.Bury}
+// as a worker does whose destination may delete. again: it was delivered before.
+func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storage.Object, ledger Ledger, again bool) (messages.Result, error) {
+	p := &place{
+		store: store, load: l, object: o, asked: time.Now(), again: again,
+		grave: ledger.Get, claim: ledger.Claim, bury: ledger.Bury,
+	}
 	var err error
 	if p.remembered, err = ledger.Get(ctx); err != nil && !errors.Is(err, queue.ErrNotFound) {
 		return "", err
@@ -34,7 +37,8 @@ func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storag
 // Ledger is the ledger of one object, as one writer sees it.
 type Ledger interface {
 	Get(context.Context) (*queue.Object, error)
-	Bury(ctx context.Context, sha256, etag string) (superseded bool, err error)
+	Claim(ctx context.Context, result messages.Result, bytes int64, sha256, etag string) (stood *queue.Object, err error)
+	Bury(ctx context.Context, sha256, etag, history string) (superseded bool, err error)
 	Record(messages.Result, storage.Stored)
 }
 

@@ -37,22 +37,28 @@ type place struct {
 	remembered *queue.Object
 	asked      time.Time // when the ledger was asked
 
-	// grave reads the ledger anew, for whether a newer generation deleted the
-	// object; nil for a destination that never deletes.
-	grave  func(context.Context) (*queue.Object, error)
-	leased time.Time // when the lease on the key began; zero where the store judges conditions
+	// The ledger where objects may be deleted, and nil where they never are:
+	// grave reads it anew, and claim records what was put.
+	grave func(context.Context) (*queue.Object, error)
+	claim func(ctx context.Context, result messages.Result, bytes int64, sha256, etag string) (stood *queue.Object, err error)
+	found uint64 // the sequence of the deletion that putFirst found; 0 when it found none
 
 	// bury records the deletion that is about to be carried out.
-	bury func(ctx context.Context, sha256, etag string) (superseded bool, err error)
+	bury func(ctx context.Context, sha256, etag, history string) (superseded bool, err error)
+
+	again  bool      // an earlier delivery of the load may have put the object
+	leased time.Time // when the lease on the key began; zero where the store judges conditions
 }
 
 // put puts the object where the load says unless the bucket holds something
 // newer.
 func (p *place) put(ctx context.Context) (messages.Result, storage.Stored, error) {
-	if p.buried(p.remembered) {
+	there, look := p.guess()
+	// What an earlier delivery put and did not claim is to be claimed or taken back.
+	look = look || p.again && p.claim != nil
+	if p.buried(p.remembered) && !look {
 		return messages.Superseded, storage.Stored{}, nil
 	}
-	there, look := p.guess()
 	return p.settle(ctx, there, look, p.decide)
 }
 
@@ -126,13 +132,32 @@ func (p *place) guess() (there *storage.Stored, look bool) {
 	return known, false
 }
 
-// decide makes the one decision that the object there asks for.
+// decide makes the one decision that the object there asks for. Where objects may
+// be deleted, what stands then is claimed: also when an earlier delivery put it and
+// got no further.
 func (p *place) decide(ctx context.Context, there *storage.Stored) (messages.Result, storage.Stored, error) {
-	o := p.object
+	own := there != nil && there.HasMeta && there.Meta.Load == p.load.ID
+	if p.buried(p.remembered) {
+		if own {
+			return p.takeBack(ctx, there)
+		}
+		return messages.Superseded, storage.Stored{}, nil
+	}
+	decided := time.Now()
+	result, stored, err := p.write(ctx, there, own)
+	if err != nil || result == messages.Superseded || p.claim == nil {
+		return result, stored, err
+	}
+	stored.Looked = decided
+	return p.claimed(ctx, result, stored)
+}
+
+// write writes the object over what is there, unless that is newer or the same.
+func (p *place) write(ctx context.Context, there *storage.Stored, own bool) (messages.Result, storage.Stored, error) {
 	if there == nil {
 		return p.putFirst(ctx)
 	}
-	own := there.HasMeta && there.Meta.Load == o.Meta.Load
+	o := p.object
 	equal := there.HasMeta && there.Meta.SHA256 == o.Meta.SHA256
 	switch {
 	case own && equal && p.store.Encrypted(*there):
@@ -197,32 +222,57 @@ func (p *place) replace(ctx context.Context, there *storage.Stored) (storage.Sto
 	return p.store.Put(ctx, p.load.Bucket, o, storage.IfMatch(there.ETag).Since(there.Looked))
 }
 
-// putFirst puts the object at a key that is free. Where objects are deleted, a
-// deletion by a newer generation may have freed it: its record is written before
-// the object goes, so that whoever puts an older one finds it, now or right
-// after the put, and takes the object back.
+// putFirst puts the object at a key that is free: unless a newer generation
+// deleted what was there.
 func (p *place) putFirst(ctx context.Context) (messages.Result, storage.Stored, error) {
 	decided, o := time.Now(), p.object
-	if p.grave == nil {
-		stored, err := p.store.Put(ctx, p.load.Bucket, o, storage.IfAbsent().Since(decided))
-		return messages.Loaded, stored, err
-	}
-	grave, err := p.dug(ctx)
-	if err != nil || p.buried(grave) {
-		return messages.Superseded, storage.Stored{}, err
-	}
-	if grave != nil && decided.Sub(grave.Time) < settled {
-		// The bytes that stood here are not to come back under their ETag.
-		o.Over = &storage.Stored{ETag: grave.ETag, Meta: storage.Meta{SHA256: grave.SHA256}}
+	if p.grave != nil {
+		grave, err := p.dug(ctx)
+		if err != nil || p.buried(grave) {
+			return messages.Superseded, storage.Stored{}, err
+		}
+		if grave != nil {
+			p.found = grave.Sequence
+			o.Over = wasBefore(grave)
+		}
 	}
 	stored, err := p.store.Put(ctx, p.load.Bucket, o, storage.IfAbsent().Since(decided))
-	if err != nil {
-		return "", stored, err
+	return messages.Loaded, stored, err
+}
+
+// claimed records the object that stands now. A deletion is recorded before the
+// object goes, and looks once more behind its record when it found none: so either
+// it finds this object, or the claim finds the deletion.
+func (p *place) claimed(ctx context.Context, result messages.Result, stored storage.Stored) (messages.Result, storage.Stored, error) {
+	stood, err := p.claim(ctx, result, stored.Size, stored.Meta.SHA256, stored.ETag)
+	switch {
+	case err != nil:
+		return "", storage.Stored{}, fmt.Errorf("claim the key: %w", err)
+	case p.buried(stood):
+		return p.takeBack(ctx, &stored)
+	case stood != nil && stood.Result == messages.Deleted && stood.Sequence != p.found:
+		// Nobody had heard of this deletion when the form was chosen.
+		if before := wasBefore(stood); before != nil && stored.Repeats(before) {
+			if stored, err = p.replace(ctx, &stored); err == nil {
+				return p.claimed(ctx, result, stored)
+			}
+		}
 	}
-	if grave, err = p.dug(ctx); err != nil || !p.buried(grave) {
-		return messages.Loaded, stored, err
+	return result, stored, err
+}
+
+// wasBefore is what a deletion left no trace of in the bucket: these bytes are not
+// to come back under their ETag. Nil when it is long ago.
+func wasBefore(grave *queue.Object) *storage.Stored {
+	if grave.ETag == "" || time.Since(grave.Time) >= settled {
+		return nil
 	}
-	err = p.store.Delete(ctx, p.load.Bucket, p.load.Key, storage.IfMatch(stored.ETag).Since(time.Now()))
+	return &storage.Stored{ETag: grave.ETag, Meta: storage.Meta{SHA256: grave.SHA256}, History: grave.History}
+}
+
+// takeBack deletes the load's object, which a newer generation has deleted.
+func (p *place) takeBack(ctx context.Context, own *storage.Stored) (messages.Result, storage.Stored, error) {
+	err := p.store.Delete(ctx, p.load.Bucket, p.load.Key, storage.IfMatch(own.ETag).Since(time.Now()))
 	if errors.Is(err, storage.ErrPrecondition) { // it is another's by now
 		err = nil
 	}
@@ -270,7 +320,7 @@ func (p *place) decideDelete(ctx context.Context, there *storage.Stored) (messag
 		}
 		was = *there
 	}
-	if superseded, err := p.bury(ctx, was.Meta.SHA256, was.ETag); err != nil || superseded {
+	if superseded, err := p.bury(ctx, was.Meta.SHA256, was.ETag, was.History); err != nil || superseded {
 		return messages.Superseded, storage.Stored{}, err
 	}
 	if there == nil {

@@ -27,36 +27,64 @@ const (
 // back, and after it that it is done. Stopped in between, the orphan is found
 // again and may be removed again.
 func RemoveOrphan(ctx context.Context, q *queue.Queue, store *storage.Store, o *Orphan, by string) (Removal, error) {
-	record := o.Object
-	there, err := store.Head(ctx, o.Bucket, o.Key)
+	record, removal := o.Object, Removed
+	there, err := lookAtOrphan(ctx, store, o)
 	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		if err := asks(ctx, store, o); err != nil {
-			return "", err
-		}
-		return WasGone, rewritten(q.Objects().Remove(ctx, &record, by, false))
 	case err != nil:
-		return "", fmt.Errorf("look at the orphan: %w", err)
+		return "", err
+	case there == nil:
+		removal = WasGone
 	case !there.HasMeta:
 		return NotOurs, nil
 	case there.Meta.Load != o.Load:
 		return Rewritten, nil
 	}
+	if there != nil {
+		record.History = there.History
+	}
 	err = q.Objects().Remove(ctx, &record, by, true)
 	if errors.Is(err, queue.ErrRevision) {
+		if removal == WasGone {
+			return WasGone, nil
+		}
 		return Rewritten, nil
 	}
 	if err != nil {
 		return "", err
 	}
-	err = store.Delete(ctx, o.Bucket, o.Key, storage.IfMatch(there.ETag).Since(there.Looked))
-	if errors.Is(err, storage.ErrPrecondition) || errors.Is(err, storage.ErrConflict) {
-		return Rewritten, nil
+	if there == nil {
+		// A late load may have put an older one since our look, before it could
+		// know that this was recorded.
+		if there, err = lookAtOrphan(ctx, store, o); err != nil {
+			return "", err
+		}
+		if there != nil && (!there.HasMeta || newer(there.Meta, storage.Meta{Extraction: o.Extraction, Generation: o.Generation})) {
+			return Rewritten, nil
+		}
+	}
+	if there != nil {
+		err = store.Delete(ctx, o.Bucket, o.Key, storage.IfMatch(there.ETag).Since(there.Looked))
+		if errors.Is(err, storage.ErrPrecondition) || errors.Is(err, storage.ErrConflict) {
+			return Rewritten, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("remove the orphan: %w", err)
+		}
+	}
+	return removal, rewritten(q.Objects().Remove(ctx, &record, by, false))
+}
+
+// lookAtOrphan is what stands at the orphan's key; nil when its bucket has nothing
+// there.
+func lookAtOrphan(ctx context.Context, store *storage.Store, o *Orphan) (*storage.Stored, error) {
+	there, err := store.Head(ctx, o.Bucket, o.Key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, asks(ctx, store, o)
 	}
 	if err != nil {
-		return "", fmt.Errorf("remove the orphan: %w", err)
+		return nil, fmt.Errorf("look at the orphan: %w", err)
 	}
-	return Removed, rewritten(q.Objects().Remove(ctx, &record, by, false))
+	return &there, nil
 }
 
 // asks makes sure that it is the orphan's bucket which lacks the object: a HEAD

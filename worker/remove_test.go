@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -99,4 +100,37 @@ func TestRemoveOrphan(t *testing.T) {
 	}
 	storagetest.ExpectAbsent(t, r.direct, r.bucket, "old/late.csv")
 	stop()
+}
+
+// TestP4OlderComesWhileAnOrphanIsRemoved: the orphan is gone, and before that is
+// recorded a late load puts an older object, which knows of no removal.
+func TestP4OlderComesWhileAnOrphanIsRemoved(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	stop := r.start()
+	change := func(l *messages.Load) { l.Key = "old/gone.csv"; rename(l) }
+	r.outcome(r.publish(spec{extraction: "e5", generation: 5, change: change}))
+	stop()
+	record, err := r.Objects().Get(t.Context(), "acme", r.bucket, "old/gone.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.direct.Delete(t.Context(), r.bucket, "old/gone.csv", storage.Always()); err != nil {
+		t.Fatal(err)
+	}
+	r.proxy.Inject(storagetest.HeadObject, storagetest.AnswerLate.After(time.Second), 1)
+	removal, removed := make(chan worker.Removal, 1), make(chan error, 1)
+	go func() {
+		what, err := worker.RemoveOrphan(t.Context(), r.Queue, r.store(r.endpoint), &worker.Orphan{Object: *record}, "ann@host")
+		removal <- what
+		removed <- err
+	}()
+	r.proxy.AwaitHeld(t)
+	older := storagetest.NewObject("old/gone.csv", "older", 10)
+	older.Meta.Extraction, older.Meta.Generation = "e4", 4
+	storagetest.Put(t, r.direct, r.bucket, older, storage.IfAbsent())
+	if what, err := <-removal, <-removed; what != worker.WasGone || err != nil {
+		t.Errorf("removal: got %q, %v, want %q", what, err, worker.WasGone)
+	}
+	storagetest.ExpectAbsent(t, r.direct, r.bucket, "old/gone.csv")
 }

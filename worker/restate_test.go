@@ -138,7 +138,7 @@ func TestP4OlderComesBetweenLookAndGrave(t *testing.T) {
 	gone, _ := r.load(spec{extraction: "e4", generation: 4, change: func(l *messages.Load) { l.Delete, l.Rows, l.Inline = true, 0, nil }})
 	r.send(gone, nil, "e4")
 	r.start()
-	r.proxy.Await(within(t, 10*time.Second), t, storagetest.HeadObject, 1)
+	r.proxy.AwaitHeld(t)
 	older := r.publish(spec{extraction: "e3", generation: 3})
 	if o := r.outcome(older); o.Result != messages.Loaded {
 		t.Errorf("older load: got %s, want %s: it knows of no deletion", o.Result, messages.Loaded)
