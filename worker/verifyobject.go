@@ -54,11 +54,21 @@ func (v *verification) ledger(ctx context.Context, o *messages.Outcome) error {
 	switch own := record.Load == o.Load; {
 	case record.Before(&mine):
 		v.found(FindingRecord, o, "the ledger has generation %d of extraction %s", record.Generation, record.Extraction)
-	case own && record.RemovedBy == "" && (record.Result != o.Result || record.ETag != o.ETag || record.SHA256 != o.SHA256 || record.Rows != o.Rows):
+	case own && record.RemovedBy == "" && !sameRecord(record, o):
 		v.found(FindingRecord, o, "the ledger says %s, ETag %s, %d rows, SHA-256 %s, and the outcome %s, %s, %d, %s",
 			record.Result, record.ETag, record.Rows, record.SHA256, o.Result, o.ETag, o.Rows, o.SHA256)
 	}
 	return nil
+}
+
+// sameRecord reports whether the record of an object says what the outcome of its
+// load says. What a deletion found is the first attempt's to know, and stays on
+// record when a second one finds nothing.
+func sameRecord(r *queue.Object, o *messages.Outcome) bool {
+	if r.Result == messages.Deleted && o.Result == messages.Deleted {
+		return true
+	}
+	return r.Result == o.Result && r.ETag == o.ETag && r.SHA256 == o.SHA256 && r.Rows == o.Rows
 }
 
 func (v *verification) look(ctx context.Context, o *messages.Outcome) error {

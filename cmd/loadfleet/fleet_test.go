@@ -163,7 +163,7 @@ func (f *fleet) run(args ...string) string {
 	f.Helper()
 	p := f.command(args...)
 	if code := f.wait(p); code != exitOK {
-		f.Fatalf("loadfleet %s: exit code %d, want 0\n%s", p.name, code, p.err.tail())
+		f.Fatalf("loadfleet %s: exit code %d, want 0\n%s\n%s", p.name, code, p.out.text(), p.err.tail())
 	}
 	return p.out.text()
 }

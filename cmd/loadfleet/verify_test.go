@@ -436,3 +436,31 @@ func (b *broken) record(o messages.Outcome) {
 	b.Helper()
 	b.must(b.p.node.queue.Publish(b.Context(), *b.event(o)))
 }
+
+// TestP7VerifyDeletedTwice: a day that had rows has none any more, in one
+// extraction after the other. What the first one deleted stays on record.
+func TestP7VerifyDeletedTwice(t *testing.T) {
+	p := startProving(t)
+	settings := p.apply(t, "gone", "folder: /gone\nfile_name: \"{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: csv\nempty_partition: delete")
+	store, err := storage.OpenDestination(t.Context(), settings, storage.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	b := &broken{T: t, p: p, id: "gone", format: encoding.CSV, store: store}
+	was := b.put("gone/2024-01-29.csv", []byte("day\n2024-01-29\n"), storage.Meta{Load: "before", Extraction: "before", Generation: 1, Rows: 1})
+	for i, id := range []string{"first", "second"} {
+		p.load(t, "gone", id, func(c *messages.Commit) {
+			c.Generation += int64(10 * i)
+			c.Covers = &messages.Covers{From: "2024-01-29", To: "2024-02-03"}
+		})
+		report := p.verify(t, id)
+		if !report.OK() || report.Results[messages.Deleted] != 1 {
+			t.Errorf("%s: results %v, findings %v", id, report.Results, report.Findings)
+		}
+		record, err := p.node.queue.Objects().Get(t.Context(), "gone", provingBucket, "gone/2024-01-29.csv")
+		if err != nil || record.Extraction != id || record.Result != messages.Deleted || record.ETag != was.ETag {
+			t.Errorf("record after %s: %+v, %v, want the deletion of ETag %s", id, record, err, was.ETag)
+		}
+	}
+}
