@@ -97,9 +97,10 @@ func (c Config) chunkBytes() int64 {
 }
 
 // scratch is where an extraction beyond its chunks goes: with three levels of
-// runs, which hold 4096 chunks, a walk reads half a chunk at a time.
+// runs, which hold 4096 chunks, a walk reads half a chunk at a time. The texts that
+// runs share take up to another half.
 func (c Config) scratch() scratch {
-	return scratch{dir: c.ScratchDir, blockBytes: min(max(c.chunkBytes()/64, 16<<10), 256<<10)}
+	return scratch{dir: c.ScratchDir, blockBytes: min(max(c.chunkBytes()/64, 16<<10), 256<<10), textBytes: c.chunkBytes() / 2}
 }
 
 // ErrStopped is the cause of an extraction's context when its dispatcher was

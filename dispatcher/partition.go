@@ -71,6 +71,7 @@ func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, er
 	if p.Schema == nil {
 		return ps, nil
 	}
+	ps.scratch.book = encoding.NewCodebook(p.Schema, ps.scratch.textBytes)
 	if i, ok := p.Schema.Index(c.DateColumn); ok && (ps.dated || ps.covers.bounded) {
 		ps.date = i
 	}
@@ -93,6 +94,7 @@ func (ps *partitions) arrange(rows *encoding.Rows) (*encoding.Arrangement, error
 	}
 	ps.mu.Unlock()
 	a := rows.Arrange(group, place)
+	ps.scratch.book.Number(a)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, g := range a.Runs {

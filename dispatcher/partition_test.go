@@ -124,9 +124,11 @@ func TestP5PartitionsDoNotDependOnMemory(t *testing.T) {
 			t.Errorf("seed %d: keys are not in order", seed)
 		}
 		for _, blockBytes := range []int64{1, 300, 1 << 20} {
-			got := makeAll(t, p, scratch{dir: t.TempDir(), blockBytes: blockBytes}, chunks)
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Fatalf("seed %d, %d chunks, blocks of %d (-want +got):\n%s", seed, len(chunks), blockBytes, diff)
+			for _, textBytes := range []int64{0, 2000, 1 << 20} {
+				got := makeAll(t, p, scratch{dir: t.TempDir(), blockBytes: blockBytes, textBytes: textBytes}, chunks)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Fatalf("seed %d, %d chunks, blocks of %d, texts of %d (-want +got):\n%s", seed, len(chunks), blockBytes, textBytes, diff)
+				}
 			}
 		}
 	}
@@ -135,7 +137,7 @@ func TestP5PartitionsDoNotDependOnMemory(t *testing.T) {
 // Runs are merged, so that few files are open however many chunks there are.
 func TestScratchStaysSmall(t *testing.T) {
 	_, chunks := randomChunks(t, rand.New(rand.NewPCG(1, 2)), 300)
-	s := scratch{dir: t.TempDir(), blockBytes: 100}
+	s := scratch{dir: t.TempDir(), blockBytes: 100, book: encoding.NewCodebook(chunks[0].Schema(), 0)}
 	defer s.close()
 	for i := range 600 {
 		r, err := s.onDisk(arranged(chunks[i%len(chunks)]))
@@ -157,7 +159,7 @@ func TestScratchErrors(t *testing.T) {
 	if _, err := none.onDisk(arranged(chunks[0])); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no directory: got %v, want ErrNotExist", err)
 	}
-	s := scratch{dir: t.TempDir(), blockBytes: 1}
+	s := scratch{dir: t.TempDir(), blockBytes: 1, book: encoding.NewCodebook(chunks[0].Schema(), 0)}
 	r, err := s.onDisk(arranged(chunks[0]))
 	if err != nil {
 		t.Fatal(err)

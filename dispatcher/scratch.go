@@ -22,6 +22,8 @@ const fanIn = 16
 type scratch struct {
 	dir        string
 	blockBytes int64 // about how much is written and read at a time
+	textBytes  int64 // about how much the texts that runs share may take in memory
+	book       *encoding.Codebook
 	runs       []*run
 }
 
@@ -120,6 +122,7 @@ func groupRows(runs []*run, group int32) iter.Seq2[stretch, error] {
 type run struct {
 	memory     *encoding.Arrangement // nil when on disk
 	file       *os.File
+	book       *encoding.Codebook
 	level      int // how often its rows were merged
 	blockBytes int64
 	end        int64
@@ -181,7 +184,7 @@ func (s *scratch) newRun(level int) (*run, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(fmt.Errorf("scratch: %w", err), f.Close())
 	}
-	return &run{file: f, level: level, blockBytes: s.blockBytes}, nil
+	return &run{file: f, book: s.book, level: level, blockBytes: s.blockBytes}, nil
 }
 
 // writeAll writes a chunk block by block.
@@ -219,7 +222,7 @@ func (r *run) write(of []encoding.GroupRun, rows *encoding.Rows) error {
 	for _, g := range of {
 		head = binary.AppendUvarint(binary.AppendUvarint(head, uint64(g.Group)), uint64(g.Rows))
 	}
-	body, err := encoding.MarshalRows(rows)
+	body, err := r.book.Marshal(rows)
 	if err != nil {
 		return fmt.Errorf("scratch: %w", err)
 	}
@@ -306,7 +309,7 @@ func (r *run) load(b block) error {
 	if _, err := r.file.ReadAt(buf, b.offset); err != nil {
 		return err
 	}
-	rows, err := encoding.UnmarshalRows(buf[b.head:])
+	rows, err := r.book.Unmarshal(buf[b.head:])
 	if err != nil {
 		return err
 	}

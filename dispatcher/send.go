@@ -155,13 +155,13 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, pac
 		if err != nil {
 			return nil, err
 		}
-		if from := part.from.Rows; int64(part.len()) == l.Rows && part.len() == from.Len() && from.Size() <= sliceBytes {
+		if from := part.from.Rows; int64(part.len()) == l.Rows && part.len() == from.Len() && !from.Numbered() && from.Size() <= sliceBytes {
 			whole = from
 			break
 		}
 		for part.len() > 0 {
 			n := part.len()
-			if merger.Size()+2*int64(n)*part.from.Rows.RowBytes() > sliceBytes {
+			if part.from.Rows.Numbered() || merger.Size()+2*int64(n)*part.from.Rows.RowBytes() > sliceBytes {
 				n = merger.Fits(part.from, part.row, part.end, sliceBytes)
 			}
 			if n == 0 {

@@ -62,6 +62,10 @@ type gatherer struct {
 	out   Rows
 	valid [][]byte // per column, for those without nulls too
 	marks []marks  // per column
+
+	// Per column, where a codebook numbers it: by code, and the texts; else nil.
+	numbers [][]int32
+	book    []vector
 }
 
 // marks remember, per value of a dictionary, in which round it was used last
@@ -80,6 +84,13 @@ func (m *marks) begin(n int) (slots []uint64, stamp uint64) {
 	return m.slots, m.round << 32
 }
 
+// widen makes room for a dictionary that has grown to n values.
+func (m *marks) widen(n int) {
+	if len(m.slots) < n {
+		m.slots = append(m.slots, make([]uint64, n-len(m.slots)+n/8)...)
+	}
+}
+
 func (g *gatherer) take(r *Rows, order []int32) *Rows {
 	if g.marks == nil {
 		g.valid, g.marks, g.out.vectors = make([][]byte, len(r.vectors)), make([]marks, len(r.vectors)), make([]vector, len(r.vectors))
@@ -93,6 +104,11 @@ func (g *gatherer) take(r *Rows, order []int32) *Rows {
 			if out.nulls = len(order) - gatherBits(g.valid[c], v.valid, order); out.nulls > 0 {
 				out.valid = g.valid[c]
 			}
+		}
+		if g.book != nil && g.book[c].book != nil {
+			out.book, out.text = g.book[c].book, g.book[c].text
+			out.codes = numbered(out.codes, v, g.numbers[c], order)
+			continue
 		}
 		g.column(v, out, &g.marks[c], order)
 	}
@@ -121,6 +137,19 @@ func (g *gatherer) column(v, out *vector, m *marks, order []int32) {
 	case v.decimals != nil:
 		out.decimals = gatherInto(out.decimals, v.decimals, order)
 	}
+}
+
+// numbered gathers codes as numbers of a codebook.
+func numbered(dst []int32, v *vector, numbers, order []int32) []int32 {
+	dst = sized(dst, len(order))
+	for i, row := range order {
+		if v.nulls > 0 && !bit(v.valid, int(row)) {
+			dst[i] = 0
+			continue
+		}
+		dst[i] = numbers[v.codes[row]]
+	}
+	return dst
 }
 
 // coded gathers a dictionary column with a dictionary of just the values used,

@@ -86,9 +86,14 @@ type cell struct {
 	entries []byte
 	bools   [2][]byte // formBool: lead and value
 
-	// formDate, formTimestamp: the day last written, with lead and quotes
-	day     int32
-	dayText []byte // empty: none yet
+	// formDate, formTimestamp: days written lately, each at its number modulo theirs
+	days [4]dayText
+}
+
+// dayText is a day with its lead and quotes; without a text there is none.
+type dayText struct {
+	day  int32
+	text []byte
 }
 
 func newLineWriter(w io.Writer, schema *Schema, d dialect) *lineWriter {
@@ -107,7 +112,9 @@ func newLineWriter(w io.Writer, schema *Schema, d dialect) *lineWriter {
 		c.lead = append(padded(c.lead, len(d.leads[i])), d.leads[i]...)
 		c.absent = append(append(padded(c.absent, len(d.leads[i])+len(d.null)), d.leads[i]...), d.null...)
 		c.escape = d.escape[i]
-		c.dayText = c.dayText[:0]
+		for k := range c.days {
+			c.days[k].text = c.days[k].text[:0]
+		}
 		c.scale = int(schema.columns[i].Type.Scale)
 	}
 	return l
@@ -186,16 +193,19 @@ func (l *lineWriter) row(i, need int) {
 		case formDecimal:
 			n = putDecimal(b, splat(b, n, c.lead), v.decimals[i], c.scale)
 		case formDate:
-			if day := v.days[i]; day != c.day || len(c.dayText) == 0 {
-				c.setDay(day, l.quote, l.quote)
+			day := v.days[i]
+			at := &c.days[uint32(day)%uint32(len(c.days))]
+			if day != at.day || len(at.text) == 0 {
+				at.set(day, c.lead, l.quote, l.quote)
 			}
-			n = splat(b, n, c.dayText)
+			n = splat(b, n, at.text)
 		case formTimestamp:
 			day, rest := dayOf(v.ints[i])
-			if int32(day) != c.day || len(c.dayText) == 0 {
-				c.setDay(int32(day), l.quote, "")
+			at := &c.days[uint32(day)%uint32(len(c.days))]
+			if int32(day) != at.day || len(at.text) == 0 {
+				at.set(int32(day), c.lead, l.quote, "")
 			}
-			n = putClock(b, splat(b, n, c.dayText), rest)
+			n = putClock(b, splat(b, n, at.text), rest)
 			n = splat(b, n, l.after)
 		case formText:
 			text := c.escape(b[:splat(b, n, c.lead)], v.bytes(i))
@@ -207,16 +217,16 @@ func (l *lineWriter) row(i, need int) {
 	l.n = splat(b, n, l.end)
 }
 
-// setDay renders a day between its lead and what follows.
-func (c *cell) setDay(day int32, before, after string) {
-	c.day = day
-	if at := len(c.lead) + len(before); len(c.dayText) == at+len("2006-01-02")+len(after) && plainDay(day) {
-		putDate(c.dayText, at, day) // over the day that was there: it is as long
+// set renders a day between its lead and what follows.
+func (d *dayText) set(day int32, lead []byte, before, after string) {
+	d.day = day
+	if at := len(lead) + len(before); len(d.text) == at+len("2006-01-02")+len(after) && plainDay(day) {
+		putDate(d.text, at, day) // over the day that was there: it is as long
 		return
 	}
-	b := append(append(padded(c.dayText, len(c.lead)+cellRoom), c.lead...), before...)
+	b := append(append(padded(d.text, len(lead)+cellRoom), lead...), before...)
 	n := putDate(b[:cap(b)], len(b), day)
-	c.dayText = append(b[:n], after...)
+	d.text = append(b[:n], after...)
 }
 
 // prepare points the cells at rows and returns the room that a row needs, its

@@ -26,6 +26,9 @@ type mergeColumn struct {
 	dict   dictionary
 	plain  bool // texts are held one per row
 	filled bool // dict finds all texts so far
+
+	book  *bookColumn // whose numbers all sources so far have; nil when they have none
+	marks marks       // of those
 }
 
 // Source is rows that stretches are taken from, with what the merger remembers
@@ -62,7 +65,7 @@ func (m *Merger) Reset() {
 			col.dict.reset(true)
 		}
 		col.dict.text.clear()
-		col.valid, col.codes, col.plain, col.filled = col.valid[:0], col.codes[:0], false, false
+		col.valid, col.codes, col.plain, col.filled, col.book = col.valid[:0], col.codes[:0], false, false, nil
 		m.rows.vectors[c].nulls = 0
 	}
 }
@@ -240,8 +243,15 @@ func (m *Merger) validity(c int, v, out *vector, from, to int) {
 func (m *Merger) text(c int, s *Source, from, to int, first bool) {
 	v, col := &s.Rows.vectors[c], &m.columns[c]
 	if first {
-		col.plain = v.codes == nil
-		s.marks[c].begin(v.text.len())
+		col.plain, col.book = v.codes == nil, v.book
+		if v.book != nil {
+			col.marks.begin(v.text.len())
+		} else {
+			s.marks[c].begin(v.text.len())
+		}
+	}
+	if col.book != v.book { // of two dictionaries, equal codes are not equal texts
+		col.book = nil
 	}
 	if !col.plain && v.codes == nil {
 		m.unfold(c)
@@ -257,6 +267,9 @@ func (m *Merger) text(c int, s *Source, from, to int, first bool) {
 				text.add(v.bytes(row))
 			}
 		}
+	case col.book != nil:
+		col.marks.widen(v.text.len())
+		m.alone(v, col, &col.marks, from, to)
 	case m.only == s:
 		m.alone(v, col, &s.marks[c], from, to)
 	default:
@@ -266,7 +279,8 @@ func (m *Merger) text(c int, s *Source, from, to int, first bool) {
 	m.size += int64(len(text.data)) + 4*int64(len(text.offsets)+len(col.codes)) - before
 }
 
-// alone appends codes of the only source: equal codes are equal texts.
+// alone appends codes of the only source, or of the only codebook: equal codes are
+// equal texts.
 func (m *Merger) alone(v *vector, col *mergeColumn, known *marks, from, to int) {
 	slots, stamp := known.slots, known.round<<32
 	for row := from; row < to; row++ {

@@ -185,6 +185,8 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 				p = s.number(f.column, row, b, p)
 			case Date:
 				p = s.date(f.column, row, b, p)
+			case Timestamp:
+				p = s.timestamp(f.column, row, b, p)
 			case Bool:
 				p = s.truth(f.column, row, b, p)
 			case observedKind:
@@ -338,6 +340,18 @@ func (s *ndjson) date(c *columnBuilder, row int, b []byte, p int) int {
 		if day, ok := isoDate(b[p+1 : p+11]); ok {
 			c.days[row] = day
 			return p + 12
+		}
+	}
+	return s.other(c, row, b, p)
+}
+
+func (s *ndjson) timestamp(c *columnBuilder, row int, b []byte, p int) int {
+	const form = `"YYYY-MM-DDThh:mm:ssZ"`
+	if b[p] == '"' && b[p+len(form)-1] == '"' {
+		// With another quote or a backslash inside it would be no timestamp.
+		if micros, err := parseTimestamp(b[p+1 : p+len(form)-1]); err == nil {
+			c.ints[row] = micros
+			return p + len(form)
 		}
 	}
 	return s.other(c, row, b, p)

@@ -31,6 +31,10 @@ type vector struct {
 	bools    []byte // bitmap
 	codes    []int32
 	text     texts // the dictionary when codes != nil, else one value per row
+
+	// book is where codes are numbers of a codebook, whose texts so far text is:
+	// more than these rows use, and not theirs.
+	book *bookColumn
 }
 
 // texts is a list of strings in Arrow's utf8 layout: value i is
@@ -66,13 +70,16 @@ func (r *Rows) Len() int { return r.n }
 // Schema is the rows' table.
 func (r *Rows) Schema() *Schema { return r.schema }
 
-// Size is the bytes that the rows hold in memory, dictionaries included.
+// Size is the bytes that the rows hold in memory, their dictionaries included.
 func (r *Rows) Size() int64 {
 	var n int64
 	for i := range r.vectors {
 		v := &r.vectors[i]
 		n += int64(len(v.valid) + 8*len(v.ints) + 4*len(v.days) + 8*len(v.floats) + 16*len(v.decimals) +
-			len(v.bools) + 4*len(v.codes) + 4*len(v.text.offsets) + len(v.text.data))
+			len(v.bools) + 4*len(v.codes))
+		if v.book == nil {
+			n += int64(4*len(v.text.offsets) + len(v.text.data))
+		}
 	}
 	return n
 }
