@@ -1,4 +1,10 @@
 # What CI calls, and what a developer calls before a commit.
+
+# A pipe fails when any part of it does: what filters a test's output must not
+# hide that it failed.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
 # Go leaves directories named testdata out of ./...
 TESTDATA := ./testdata ./testdata/adrows ./testdata/generate
 # A module of its own, which ./... does not reach either: what renders and judges

@@ -15,7 +15,7 @@ const defaultMemory = 256 << 20
 
 // codeBytes is what a process has resident beside what the Go runtime counts:
 // the pages of its own program, and what the collector is late by.
-const codeBytes = 56 << 20
+const codeBytes = 70 << 20
 
 // byteSize is a flag's number of bytes: 268435456, 256MB, 1GB (in powers of 1024).
 type byteSize int64
