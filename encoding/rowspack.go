@@ -42,6 +42,7 @@ func (p *RowsPacker) Pack(rows *Rows) (packed []byte, unpacked int, err error) {
 // not safe for concurrent use.
 type RowsUnpacker struct {
 	stream []byte
+	schema knownSchema
 }
 
 // Unpack reads packed rows; any bytes else give an error, under the conditions of
@@ -65,5 +66,5 @@ func (u *RowsUnpacker) Unpack(b []byte) (*Rows, error) {
 	if stream, err = s2.Decode(stream[:cap(stream)], b); err != nil {
 		return nil, fmt.Errorf("unpack rows: %w", err)
 	}
-	return UnmarshalRows(stream)
+	return unmarshalKnown(stream, &u.schema)
 }
