@@ -21,11 +21,12 @@ type intake struct {
 	worker *Worker
 	shift  *shift
 	slots  chan struct{} // one for each load in work
-	work   sync.WaitGroup
+	crew   *crew
 }
 
 func newIntake(w *Worker, s *shift) *intake {
-	return &intake{worker: w, shift: s, slots: make(chan struct{}, w.shares.total())}
+	slots := w.shares.total()
+	return &intake{worker: w, shift: s, slots: make(chan struct{}, slots), crew: newCrew(slots)}
 }
 
 // lanes takes loads from the lanes, while the gate is open, until pulling ends:
@@ -137,7 +138,7 @@ func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 		in.giveBack(d, spread(w.cfg.RetryDelay/4))
 		return
 	}
-	in.work.Go(func() {
+	in.crew.do(func() {
 		all, held := pullReserve+need, settling(d.Load, len(d.Payload))
 		free := sync.OnceFunc(func() {
 			w.shares.left(d.Destination, time.Now())

@@ -196,7 +196,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	s := newShift(ctx)
 	background.Go(func() { s.stop(beside, pulling, w.cfg.Grace) })
 	in := newIntake(w, s)
-	defer in.work.Wait()
+	defer in.crew.end()
 	slots.Go(func() error { return in.lanes(pulling, lanes) })
 	slots.Go(func() error { return in.parked(pulling, parked) })
 	return slots.Wait()
