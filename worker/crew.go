@@ -7,7 +7,8 @@ import (
 
 // crew carries jobs out beside each other, each on a goroutine of its own, and
 // gives a goroutine that is done the next job: a put needs a stack of 32 KiB, and
-// a new goroutine copies its own five times until it has that.
+// a new goroutine copies its own five times until it has that. What only waits is
+// left to new ones, whose stacks are small.
 type crew struct {
 	keep int // how many goroutines may wait for a job
 
@@ -30,6 +31,9 @@ func (c *crew) do(job func()) {
 		go c.member(job)
 	}
 }
+
+// wait begins what is left of a job and mostly waits; the job calls it.
+func (c *crew) wait(rest func()) { c.work.Go(rest) }
 
 func (c *crew) member(job func()) {
 	for {

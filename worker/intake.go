@@ -140,16 +140,18 @@ func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 	}
 	in.crew.do(func() {
 		all, held := pullReserve+need, settling(d.Load, len(d.Payload))
-		free := sync.OnceFunc(func() {
-			w.shares.left(d.Destination, time.Now())
-			w.budget.release(all - held)
-			<-in.slots
-		})
 		w.done.inFlight.Add(1)
-		defer w.done.inFlight.Add(-1)
-		defer w.budget.release(held)
-		defer free()
-		w.handle(in.shift, d, free)
+		finish := w.handle(in.shift, d)
+		w.shares.left(d.Destination, time.Now())
+		w.budget.release(all - held)
+		<-in.slots
+		in.crew.wait(func() {
+			defer w.done.inFlight.Add(-1)
+			defer w.budget.release(held)
+			if finish != nil {
+				finish()
+			}
+		})
 	})
 }
 

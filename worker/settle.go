@@ -14,14 +14,16 @@ import (
 	"github.com/loadfleet/loadfleet/storage"
 )
 
-// handle carries out one delivery and settles it, logging one line at its end.
-// free is called when its slot is needed no more.
-func (w *Worker) handle(s *shift, d *queue.LoadDelivery, free func()) {
+// handle carries out one delivery and settles it, logging one line at its end. Of
+// one whose object is in place it returns the rest, which mostly waits for the queue.
+func (w *Worker) handle(s *shift, d *queue.LoadDelivery) (finish func()) {
 	started := time.Now().UTC()
-	work, end := s.on(d)
-	defer end()
+	work, unhook := s.on(d)
 	work, span := w.startLoad(work, d)
-	defer span.End()
+	end := func() {
+		span.End()
+		unhook()
+	}
 	past, err := d.Past(work)
 	if err == nil {
 		past, err = w.readable(work, d, past)
@@ -39,11 +41,13 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery, free func()) {
 	}
 	if err == nil {
 		w.breakers.answered(d.Destination)
-		free()
-		describeEnd(span, made)
-		w.finish(s.say, d, past, made, started)
-		return
+		return func() {
+			defer end()
+			describeEnd(span, made)
+			w.finish(s.say, d, past, made, started)
+		}
 	}
+	defer end()
 	what, failure := verdict(work, err)
 	span.RecordError(err)
 	what, wait := w.consult(d.Destination, entered, what, err, &failure)
@@ -55,6 +59,7 @@ func (w *Worker) handle(s *shift, d *queue.LoadDelivery, free func()) {
 		fields = append(fields, zap.String("reason", string(failure.Reason)), zap.String("remedy", failure.Remedy))
 	}
 	w.log.Warn("load", fields...)
+	return nil
 }
 
 // fields is the canonical line of a load, but for how it ended.
