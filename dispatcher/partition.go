@@ -94,7 +94,6 @@ func (ps *partitions) arrange(rows *encoding.Rows) (*encoding.Arrangement, error
 	}
 	ps.mu.Unlock()
 	a := rows.Arrange(group, place)
-	ps.scratch.book.Number(a)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, g := range a.Runs {
@@ -201,6 +200,7 @@ func (ps *partitions) order() []int32 {
 // which they were extracted. A partition's rows must be read before the next.
 func (ps *partitions) all() iter.Seq2[*partition, iter.Seq2[stretch, error]] {
 	return func(yield func(*partition, iter.Seq2[stretch, error]) bool) {
+		ps.scratch.begin()
 		for _, id := range ps.order() {
 			rows := ps.scratch.rows(id)
 			switch {

@@ -91,6 +91,18 @@ type stretch struct {
 
 func (s stretch) len() int { return s.end - s.row }
 
+// begin is called before the runs are read: chunks in memory are numbered as those
+// on disk are, if there are any.
+func (s *scratch) begin() {
+	if slices.ContainsFunc(s.runs, func(r *run) bool { return r.level == 0 && !r.inMemory() }) {
+		for _, r := range s.runs {
+			if r.inMemory() {
+				s.book.Number(r.memory)
+			}
+		}
+	}
+}
+
 // rows is what all runs hold of a group, in the order in which runs were
 // made. Groups must be asked for in key order.
 func (s *scratch) rows(group int32) iter.Seq2[stretch, error] {
@@ -162,6 +174,7 @@ func (s *scratch) onDisk(a *encoding.Arrangement) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.book.Number(a)
 	if err := r.writeAll(a); err != nil {
 		return nil, errors.Join(err, r.close())
 	}

@@ -7,11 +7,12 @@ import (
 	"sync"
 )
 
-// Codebook numbers the texts of rows once for all runs that they are spilled as:
-// what goes to disk are numbers, and equal numbers are equal texts, whichever run
-// they come from. It is safe for concurrent use.
+// Codebook numbers the texts of rows once for all chunks that are spilled: what
+// goes to disk are numbers, and equal numbers are equal texts, whichever chunk they
+// come from. It is safe for concurrent use.
 type Codebook struct {
 	schema *Schema
+	most   int64 // bytes that the texts of one column may take
 
 	mu      sync.Mutex
 	room    int64 // bytes that further texts may take
@@ -21,6 +22,7 @@ type Codebook struct {
 // bookColumn is the texts of a column so far. They are only ever added to.
 type bookColumn struct {
 	dict dictionary
+	size int64
 	full bool // takes no more
 }
 
@@ -31,10 +33,11 @@ const maxBook = 1 << 21
 // bookText is about what a text takes beside its bytes.
 const bookText = 4 + 3*32
 
-// NewCodebook begins a codebook for rows of a schema, of about so many bytes. A
-// column whose texts find no room keeps its own dictionary in every run.
+// NewCodebook begins a codebook for rows of a schema, of about so many bytes; no
+// column takes more than half of them. A column whose texts find no room keeps its
+// own dictionary in every run.
 func NewCodebook(schema *Schema, room int64) *Codebook {
-	return &Codebook{schema: schema, room: room, columns: make([]bookColumn, schema.Len())}
+	return &Codebook{schema: schema, most: min(room/2, maxPlainText), room: room, columns: make([]bookColumn, schema.Len())}
 }
 
 // Number has the rows that are taken from a in numbers of the codebook, where
@@ -76,10 +79,11 @@ func (k *Codebook) enter(c int, from texts, numbers *[]int32) bool {
 		text := from.value(i)
 		n := col.dict.find(text)
 		if n < 0 {
-			k.room -= int64(len(text)) + bookText
-			if col.full = k.room < 0 || col.dict.text.len() == maxBook; col.full {
+			size := int64(len(text)) + bookText
+			if col.full = size > k.room || col.size+size > k.most || col.dict.text.len() == maxBook; col.full {
 				return false
 			}
+			k.room, col.size = k.room-size, col.size+size
 			n = col.dict.add(text)
 		}
 		out[i] = n

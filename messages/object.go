@@ -37,8 +37,8 @@ type Object struct {
 	Bytes      int64     `json:"bytes"`
 	SHA256     string    `json:"sha256,omitempty"`  // of the file; of a deleted object, as it was last
 	ETag       string    `json:"etag,omitempty"`    // the same
-	History    string    `json:"history,omitempty"` // of a deleted object: its form, and what stood at the key lately
-	Time       time.Time `json:"time"`              // when its load ended, or the object was removed
+	History    string    `json:"history,omitempty"` // where objects may be deleted: its form, and what stood at the key lately
+	Time       time.Time `json:"time"`              // when its load ended, had put it or was about to delete it, or it was removed
 
 	// RemovedBy is who had an orphan removed; Removing while it may still be there.
 	RemovedBy string `json:"removed_by,omitempty"`

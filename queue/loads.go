@@ -102,17 +102,17 @@ type LoadDelivery struct {
 	Lane                        messages.Lane
 	Destination, Extraction, ID string
 
-	replays int
-	fetched bool
-	object  *Object   // as Object found it
-	looked  time.Time // when it asked; zero when it has not
-
-	recorded messages.Result // of the object, by Bury or Claim; empty when neither was called
+	replays  int
+	fetched  bool
+	object   *Object   // as Object found it
+	looked   time.Time // when it asked; zero when it has not
+	recorded bool      // object is what Bury, Claim or TakeBack wrote
 }
 
-// Again reports whether the load may have been carried out before, in part or
-// whole: it was delivered earlier, or is replayed.
-func (d *LoadDelivery) Again() bool { return d.Attempt > 1 || d.replays > 0 }
+// Again reports whether the load is likely to have been carried out before, in part
+// or whole: it was delivered earlier, parked, or is replayed. A server that crashed
+// may not know of a delivery: Again saves work, and nothing is to rest on it.
+func (d *LoadDelivery) Again() bool { return d.Attempt > 1 || d.replays > 0 || d.Parked }
 
 // Done stores the outcome, unless that of another delivery stands, then
 // settles the load.

@@ -23,12 +23,14 @@ type Object struct {
 
 // Objects is the ledger: the last known state of every object that the fleet
 // wrote, kept for [KeepObjects] after it was last written. A record is stored
-// together with the outcome of the load that wrote the object, and is never
-// replaced by that of an older generation.
+// together with the outcome of the load that wrote the object, or before it where
+// objects may be deleted ([LoadDelivery.Claim]), and is never replaced by that of an
+// older generation.
 //
-// It is a record and a hint, never a lock: an object may be written and its
-// outcome not yet stored, and others may write to the bucket. What is about to
-// be done to an object is to be guarded at the object.
+// What it says of an object that is there is a hint: the object may be written and
+// its outcome not yet stored, and others may write to the bucket. What is about to
+// be done to it is to be guarded at the object. Only of an object that is not there
+// the ledger has the last word: a deletion is recorded nowhere else.
 type Objects struct{ q *Queue }
 
 // Objects is the ledger of this queue.
@@ -181,13 +183,28 @@ func (q *Queue) lastObjects(ctx context.Context, subjects []string) (map[string]
 	return found, ctx.Err() // an answer without its end ends with the time
 }
 
+// Gone is bytes that stood at a key: their hash and ETag, and the history of the
+// key, which the object's metadata told and nobody else does. Zero: nothing stood.
+type Gone struct{ SHA256, ETag, History string }
+
+// Gone is what a record says of the bytes that stood, or stand, at its key.
+func (o *Object) Gone() Gone { return Gone{o.SHA256, o.ETag, o.History} }
+
+func (g Gone) write(o *messages.Object) { o.SHA256, o.ETag, o.History = g.SHA256, g.ETag, g.History }
+
 // Bury records that the load is about to delete its object, unless the ledger
 // knows of a newer generation: superseded is true then. It comes before the
-// deletion, so that an older load that finds the key free finds this, too. Hash,
-// ETag and history are those of what is deleted, empty when nothing is there.
-func (d *LoadDelivery) Bury(ctx context.Context, sha256, etag, history string) (superseded bool, err error) {
-	_, recorded, err := d.record(ctx, messages.Outcome{Result: messages.Deleted, SHA256: sha256, ETag: etag}, history)
-	return err == nil && !recorded, err
+// deletion, so that an older load that puts at the key finds this. gone is told
+// which record stands, nil for none, and says what is deleted.
+func (d *LoadDelivery) Bury(ctx context.Context, gone func(stood *Object) Gone) (superseded bool, err error) {
+	_, err = d.record(ctx, messages.Outcome{Result: messages.Deleted}, func(next *messages.Object, stood *Object) bool {
+		if superseded = stood != nil && next.Before(&stood.Object); superseded {
+			return false
+		}
+		gone(stood).write(next)
+		return true
+	})
+	return superseded, err
 }
 
 // Claim records that the load has put its object, of so many bytes, and gives the
@@ -197,52 +214,85 @@ func (d *LoadDelivery) Bury(ctx context.Context, sha256, etag, history string) (
 // Bury and Claim write, each on condition of what it read, and do not only look:
 // a replica that lags behind may answer whoever looks, but the stream takes writes
 // one after the other. So of a deletion and a put that do not know of each other,
-// the one that is recorded last finds the other.
-func (d *LoadDelivery) Claim(ctx context.Context, result messages.Result, bytes int64, sha256, etag string) (stood *Object, err error) {
-	stood, _, err = d.record(ctx, messages.Outcome{Result: result, Rows: d.Load.Rows, Bytes: bytes, SHA256: sha256, ETag: etag}, "")
-	return stood, err
-}
-
-// record writes what the load does to its object over the record that stands, and
-// gives that one. Of a newer generation it stays: a deletion as it is, for nothing
-// older follows it; of another, which an unseen deletion may follow, by writing it anew.
-func (d *LoadDelivery) record(ctx context.Context, o messages.Outcome, history string) (stood *Object, recorded bool, err error) {
-	o.Ended = time.Now().UTC()
-	record := messages.NewObject(d.Load, &o)
-	record.History = history
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		stood, err := d.q.Objects().Get(ctx, record.Destination, record.Bucket, record.Key)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return nil, false, err
-		}
-		next, expect, recorded := *record, uint64(0), true
-		if stood != nil {
-			expect = stood.Sequence
-			recorded = !record.Before(&stood.Object)
-			switch gone := stood.Result == messages.Deleted; {
-			case !recorded && (gone || record.Result == messages.Deleted):
-				return stood, false, nil
-			case !recorded:
-				next = stood.Object
-			case gone && record.Result == messages.Deleted && record.ETag == "":
-				next.SHA256, next.ETag, next.History = stood.SHA256, stood.ETag, stood.History
+// the one that is recorded last finds the other. For the same reason a record of
+// a newer load, which a deletion may have replaced, is written anew.
+func (d *LoadDelivery) Claim(ctx context.Context, result messages.Result, bytes int64, put Gone) (stood *Object, err error) {
+	outcome := messages.Outcome{Result: result, Rows: d.Load.Rows, Bytes: bytes}
+	var before *Object // what stood before a record of ours whose answer was lost
+	stood, err = d.record(ctx, outcome, func(next *messages.Object, stood *Object) bool {
+		put.write(next)
+		switch {
+		case stood == nil:
+		case stood.Load == next.Load && stood.Time.Equal(next.Time):
+		default:
+			before = stood
+			if stood.Load == next.Load && stood.ETag == next.ETag && stood.SHA256 == next.SHA256 {
+				next.Result = stood.Result // the outcome of an earlier delivery may stand
+			}
+			if next.Before(&stood.Object) {
+				if stood.Result == messages.Deleted {
+					return false
+				}
+				*next = stood.Object
 			}
 		}
-		body, err := messages.EncodeObject(&next)
-		if err != nil {
-			return nil, false, err
+		return true
+	})
+	if err != nil || stood == nil {
+		return nil, err
+	}
+	return before, nil
+}
+
+// TakeBack records that the load is about to delete what it put, beside the record
+// of the deletion that stands in its way: the bytes are on record there. If another
+// record stands by now, nothing is recorded.
+func (d *LoadDelivery) TakeBack(ctx context.Context, gone func(stood *Object) Gone) error {
+	_, err := d.record(ctx, messages.Outcome{Result: messages.Deleted}, func(next *messages.Object, stood *Object) bool {
+		if stood == nil || stood.Result != messages.Deleted || !next.Before(&stood.Object) {
+			return false
 		}
-		ack, err := d.q.publish(ctx, &nats.Msg{Subject: messages.ObjectSubject(record.Destination, record.Bucket, record.Key), Data: body},
+		now := next.Time
+		*next = stood.Object
+		gone(stood).write(next)
+		next.Time = now
+		return true
+	})
+	return err
+}
+
+// record writes what the load does to its object over the record that stands, as
+// judge makes of both, and gives the one that stood; judge says no to leave it.
+func (d *LoadDelivery) record(ctx context.Context, o messages.Outcome, judge func(next *messages.Object, stood *Object) bool) (stood *Object, err error) {
+	o.Ended = time.Now().UTC()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		next := messages.NewObject(d.Load, &o)
+		stood, err := d.q.Objects().Get(ctx, next.Destination, next.Bucket, next.Key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if !judge(next, stood) {
+			return stood, nil
+		}
+		var expect uint64
+		if stood != nil {
+			expect = stood.Sequence
+		}
+		body, err := messages.EncodeObject(next)
+		if err != nil {
+			return nil, err
+		}
+		ack, err := d.q.publish(ctx, &nats.Msg{Subject: messages.ObjectSubject(next.Destination, next.Bucket, next.Key), Data: body},
 			jetstream.WithExpectLastSequencePerSubject(expect))
 		if err == nil {
-			d.object, d.looked, d.recorded = &Object{Object: next, Sequence: ack.Sequence}, time.Now(), record.Result
-			return stood, recorded, nil
+			d.object, d.looked, d.recorded = &Object{Object: *next, Sequence: ack.Sequence}, time.Now(), true
+			return stood, nil
 		}
 		if !outrun(err) {
-			return nil, false, fmt.Errorf("record object %q: %w", record.Key, err)
+			return nil, fmt.Errorf("record object %q: %w", next.Key, err)
 		}
 		if err := d.q.pause(ctx, pause); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 }

@@ -121,7 +121,7 @@ func TestP4DeletionAndPutFindEachOther(t *testing.T) {
 	}
 	claim := func(d *queue.LoadDelivery, etag string) *queue.Object {
 		t.Helper()
-		stood, err := d.Claim(ctx, messages.Loaded, 3, strings.Repeat("ab", 32), etag)
+		stood, err := d.Claim(ctx, messages.Loaded, 3, queue.Gone{SHA256: strings.Repeat("ab", 32), ETag: etag, History: "w"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,20 +139,27 @@ func TestP4DeletionAndPutFindEachOther(t *testing.T) {
 	if stood := claim(second, `"two"`); stood == nil || stood.Generation != 1 {
 		t.Errorf("second claim: found %+v, want the first", stood)
 	}
-	if superseded, err := gone.Bury(ctx, strings.Repeat("ab", 32), `"two"`, "w"); superseded || err != nil {
+	if superseded, err := gone.Bury(ctx, func(stood *queue.Object) queue.Gone { return stood.Gone() }); superseded || err != nil {
 		t.Errorf("deletion: superseded %v, %v, want recorded", superseded, err)
 	}
 	if stood := claim(late, `"three"`); stood == nil || stood.Result != messages.Deleted || stood.Generation != 4 || stood.History != "w" {
 		t.Errorf("late claim: found %+v, want the deletion", stood)
 	}
-	// A deletion that found nothing to delete remembers what was deleted before it.
-	if superseded, err := of("e5", 5, true).Bury(ctx, "", "", ""); superseded || err != nil {
+	// What is taken back is on record beside the deletion, which stays as it is.
+	if err := late.TakeBack(ctx, func(*queue.Object) queue.Gone { return queue.Gone{ETag: `"three"`} }); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := f.Objects().Get(ctx, "acme", "bucket", "key"); err != nil || o.Generation != 4 || o.Result != messages.Deleted || o.ETag != `"three"` {
+		t.Errorf("record: got %+v, %v, want the deletion, with what was taken back", o, err)
+	}
+	// A second deletion can keep what the first one remembers.
+	if superseded, err := of("e5", 5, true).Bury(ctx, func(stood *queue.Object) queue.Gone { return stood.Gone() }); superseded || err != nil {
 		t.Errorf("second deletion: superseded %v, %v, want recorded", superseded, err)
 	}
-	if o, err := f.Objects().Get(ctx, "acme", "bucket", "key"); err != nil || o.Generation != 5 || o.ETag != `"two"` || o.History != "w" {
-		t.Errorf("record: got %+v, %v, want the second deletion of what the first deleted", o, err)
+	if o, err := f.Objects().Get(ctx, "acme", "bucket", "key"); err != nil || o.Generation != 5 || o.ETag != `"three"` {
+		t.Errorf("record: got %+v, %v, want the second deletion, with what was taken back", o, err)
 	}
-	if superseded, err := gone.Bury(ctx, "", "", ""); !superseded || err != nil {
+	if superseded, err := gone.Bury(ctx, func(*queue.Object) queue.Gone { return queue.Gone{} }); !superseded || err != nil {
 		t.Errorf("deletion again: superseded %v, %v, want superseded", superseded, err)
 	}
 	// A newer load's record stays as it is, and is written anew: what was claimed
@@ -172,6 +179,20 @@ func TestP4DeletionAndPutFindEachOther(t *testing.T) {
 	}
 	if d := cmp.Diff(before.Object, after.Object); d != "" {
 		t.Errorf("record (-want +got):\n%s", d)
+	}
+	// A delivery that finds what an earlier one claimed leaves its result.
+	if _, err := newest.Claim(ctx, messages.Unchanged, 3, queue.Gone{ETag: `"again"`}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newest.Claim(ctx, messages.Loaded, 3, queue.Gone{ETag: `"again"`}); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := f.Objects().Get(ctx, "acme", "bucket", "key"); err != nil || o.Result != messages.Unchanged {
+		t.Errorf("record: got %+v, %v, want that of the first claim", o, err)
+	}
+	claim(newest, `"six"`)
+	if after, err = f.Objects().Get(ctx, "acme", "bucket", "key"); err != nil {
+		t.Fatal(err)
 	}
 	// What was recorded is not recorded again when the load ends.
 	if err := newest.Done(ctx, messages.Outcome{

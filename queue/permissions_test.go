@@ -248,9 +248,9 @@ func (w *secureWalk) work(t *testing.T) {
 		}
 		_, err = d.Object(ctx)
 		must(t, "object", err)
-		_, err = d.Bury(ctx, "", "", "")
+		_, err = d.Bury(ctx, func(*queue.Object) queue.Gone { return queue.Gone{} })
 		must(t, "record of a deletion", err)
-		_, err = d.Claim(ctx, messages.Loaded, 1, "", "")
+		_, err = d.Claim(ctx, messages.Loaded, 1, queue.Gone{})
 		must(t, "claim of a key", err)
 		for range 2 { // the second finds that it was given back
 			lease, err := w.worker.LeaseKey(ctx, d.Load, time.Minute)

@@ -70,8 +70,8 @@ func (d *LoadDelivery) settlement(outcome messages.Outcome) (*settlement, error)
 		return s, nil
 	}
 	s.object = messages.NewObject(d.Load, event.Outcome)
-	if s.object != nil && d.recorded == s.object.Result {
-		s.object = nil
+	if was := d.object; s.object != nil && d.recorded && was.Load == d.ID && was.Result == s.object.Result {
+		s.object = nil // by Bury or Claim
 	}
 	if s.object != nil {
 		s.objectSubject = messages.ObjectSubject(d.Load.Destination, d.Load.Bucket, d.Load.Key)

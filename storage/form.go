@@ -89,14 +89,38 @@ func (s *Stored) after(now time.Time) uses {
 	return u
 }
 
-// Repeats notes that before stood at the key until s was put, and reports whether
-// s has an ETag that stood there lately: then it is to be put over itself, which
-// gives it another form.
-func (s *Stored) Repeats(before *Stored) bool {
-	f, _ := parseHistory(s.History, s.ETag)
-	u := before.after(time.Now())
-	s.History = history(f, u)
-	return slices.ContainsFunc(u, func(one use) bool { return one.sha256 == shortSum(s.Meta.SHA256) && one.form == f })
+// Recall joins what before, which stood at the key until s was put, tells of the
+// key's history to what s tells. more reports whether s did not tell of all of it;
+// repeats, whether among that is the ETag that s has: then s is to be put over
+// itself, with that history, which gives it another form.
+func (s *Stored) Recall(before *Stored) (joined string, more, repeats bool) {
+	now := time.Now()
+	return s.join(before.after(now), now)
+}
+
+// Told joins another telling of s's own history to its own: the ledger's.
+func (s *Stored) Told(other string) (joined string) {
+	_, u := parseHistory(other, s.ETag)
+	joined, _, _ = s.join(u, time.Now())
+	return joined
+}
+
+func (s *Stored) join(u uses, now time.Time) (joined string, more, repeats bool) {
+	f, all := parseHistory(s.History, s.ETag)
+	for _, one := range u {
+		at := slices.IndexFunc(all, func(known use) bool { return known.sha256 == one.sha256 && known.form == one.form })
+		switch {
+		case now.Sub(one.until) >= fence:
+		case at < 0:
+			more = true
+			repeats = repeats || one.sha256 == shortSum(s.Meta.SHA256) && one.form == f
+			all = append(all, one)
+		case all[at].until.Before(one.until):
+			all[at].until = one.until
+		}
+	}
+	slices.SortStableFunc(all, func(a, b use) int { return b.until.Compare(a.until) })
+	return history(f, all[:min(len(all), maxUses)]), more, repeats
 }
 
 func shortSum(sum string) string {

@@ -24,6 +24,10 @@ func WithPermit(ctx context.Context, p Permit) context.Context {
 	return context.WithValue(ctx, permitKey{}, p)
 }
 
+// SignatureHolds is how long a store takes a signed request
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTAuthentication.html).
+const SignatureHolds = 15 * time.Minute
+
 // writing is the context of a request that writes. It is signed as of the
 // moment of the decision that it is based on, so that the store itself refuses
 // it 15 minutes later: a process may have been stopped between its look and its

@@ -112,13 +112,7 @@ func (w *Worker) place(ctx context.Context, d *queue.LoadDelivery, store *openSt
 			Key: l.Key, ContentType: l.ContentType(), Holds: string(l.Part.Holds),
 			Meta: storage.Meta{Load: l.ID, Extraction: l.Extraction, Generation: l.Generation, Rows: l.Rows},
 		},
-		bury: d.Bury, again: d.Again() || d.Parked,
-	}
-	if store.settings.EmptyPartition == destination.DeleteEmpty {
-		p.grave = func(ctx context.Context) (*queue.Object, error) {
-			return w.queue.Objects().Get(ctx, l.Destination, l.Bucket, l.Key)
-		}
-		p.claim = d.Claim
+		ledger: deliveryLedger{d, w.queue.Objects()}, deletes: store.settings.EmptyPartition == destination.DeleteEmpty,
 	}
 	remembered, err := d.Object(ctx)
 	if _, unreadable := errors.AsType[*messages.DecodeError](err); err != nil && !unreadable {

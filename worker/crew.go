@@ -15,7 +15,8 @@ type crew struct {
 	jobs    chan func()
 	ended   chan struct{}
 	waiting atomic.Int64
-	work    sync.WaitGroup
+	work    sync.WaitGroup // the jobs
+	members sync.WaitGroup // the goroutines
 }
 
 func newCrew(keep int) *crew {
@@ -28,7 +29,7 @@ func (c *crew) do(job func()) {
 	select {
 	case c.jobs <- job:
 	default: // nobody waits
-		go c.member(job)
+		c.members.Go(func() { c.member(job) })
 	}
 }
 
@@ -60,4 +61,5 @@ func (c *crew) carryOut(job func()) {
 func (c *crew) end() {
 	c.work.Wait()
 	close(c.ended)
+	c.members.Wait()
 }

@@ -13,14 +13,11 @@ import (
 )
 
 // Carry places a load's object, or deletes it, with a ledger of the test's own,
-// as a worker does whose destination may delete. again: it was delivered before.
-func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storage.Object, ledger Ledger, again bool) (messages.Result, error) {
-	p := &place{
-		store: store, load: l, object: o, asked: time.Now(), again: again,
-		grave: ledger.Get, claim: ledger.Claim, bury: ledger.Bury,
-	}
+// as a worker does whose destination may delete.
+func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storage.Object, ledger Ledger) (messages.Result, error) {
+	p := &place{store: store, load: l, object: o, asked: time.Now(), ledger: ledger, deletes: true}
 	var err error
-	if p.remembered, err = ledger.Get(ctx); err != nil && !errors.Is(err, queue.ErrNotFound) {
+	if p.remembered, err = ledger.Grave(ctx); err != nil && !errors.Is(err, queue.ErrNotFound) {
 		return "", err
 	}
 	if l.Delete {
@@ -34,11 +31,10 @@ func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storag
 	return result, err
 }
 
-// Ledger is the ledger of one object, as one writer sees it.
+// Ledger is the ledger of one object, as one writer sees it. Record is what its
+// load's outcome leaves there.
 type Ledger interface {
-	Get(context.Context) (*queue.Object, error)
-	Claim(ctx context.Context, result messages.Result, bytes int64, sha256, etag string) (stood *queue.Object, err error)
-	Bury(ctx context.Context, sha256, etag, history string) (superseded bool, err error)
+	ledger
 	Record(messages.Result, storage.Stored)
 }
 

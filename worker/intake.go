@@ -145,12 +145,17 @@ func (in *intake) admit(d *queue.LoadDelivery, patience int) {
 		w.shares.left(d.Destination, time.Now())
 		w.budget.release(all - held)
 		<-in.slots
+		end := func() {
+			w.budget.release(held)
+			w.done.inFlight.Add(-1)
+		}
+		if finish == nil {
+			end()
+			return
+		}
 		in.crew.wait(func() {
-			defer w.done.inFlight.Add(-1)
-			defer w.budget.release(held)
-			if finish != nil {
-				finish()
-			}
+			defer end()
+			finish()
 		})
 	})
 }

@@ -37,16 +37,11 @@ type place struct {
 	remembered *queue.Object
 	asked      time.Time // when the ledger was asked
 
-	// The ledger where objects may be deleted, and nil where they never are:
-	// grave reads it anew, and claim records what was put.
-	grave func(context.Context) (*queue.Object, error)
-	claim func(ctx context.Context, result messages.Result, bytes int64, sha256, etag string) (stood *queue.Object, err error)
-	found uint64 // the sequence of the deletion that putFirst found; 0 when it found none
+	ledger  ledger
+	deletes bool   // objects may be deleted here: then the ledger knows more than the bucket
+	seen    uint64 // the sequence of the record by which the object's form was chosen
 
-	// bury records the deletion that is about to be carried out.
-	bury func(ctx context.Context, sha256, etag, history string) (superseded bool, err error)
-
-	again  bool      // an earlier delivery of the load may have put the object
+	looked bool      // the bucket was asked what stands at the key
 	leased time.Time // when the lease on the key began; zero where the store judges conditions
 }
 
@@ -54,11 +49,11 @@ type place struct {
 // newer.
 func (p *place) put(ctx context.Context) (messages.Result, storage.Stored, error) {
 	there, look := p.guess()
-	// What an earlier delivery put and did not claim is to be claimed or taken back.
-	look = look || p.again && p.claim != nil
-	if p.buried(p.remembered) && !look {
+	if p.buried(p.remembered) && !p.deletes {
 		return messages.Superseded, storage.Stored{}, nil
 	}
+	// An earlier delivery may have put the object, and not claimed its key.
+	look = look || p.buried(p.remembered)
 	return p.settle(ctx, there, look, p.decide)
 }
 
@@ -78,6 +73,7 @@ func (p *place) settle(ctx context.Context, there *storage.Stored, look bool, de
 			if there, err = p.look(ctx); err != nil {
 				return "", storage.Stored{}, err
 			}
+			p.looked = true
 		}
 		result, stored, err := decide(ctx, there)
 		if err == nil {
@@ -122,7 +118,7 @@ func (p *place) guess() (there *storage.Stored, look bool) {
 		return nil, true
 	}
 	known := &storage.Stored{
-		Key: r.Key, ETag: r.ETag, Size: r.Bytes, ContentType: p.object.ContentType, Looked: p.asked, Holds: string(r.Holds),
+		Key: r.Key, ETag: r.ETag, Size: r.Bytes, ContentType: p.object.ContentType, Looked: p.asked, Holds: string(r.Holds), History: r.History,
 		Meta:    storage.Meta{Load: r.Load, Extraction: r.Extraction, Generation: r.Generation, Rows: r.Rows, SHA256: r.SHA256},
 		HasMeta: true,
 	}
@@ -139,13 +135,17 @@ func (p *place) decide(ctx context.Context, there *storage.Stored) (messages.Res
 	own := there != nil && there.HasMeta && there.Meta.Load == p.load.ID
 	if p.buried(p.remembered) {
 		if own {
-			return p.takeBack(ctx, there)
+			return p.takeBack(ctx, *there)
 		}
 		return messages.Superseded, storage.Stored{}, nil
 	}
 	decided := time.Now()
+	if there != nil {
+		decided = there.Looked
+		p.recall(there)
+	}
 	result, stored, err := p.write(ctx, there, own)
-	if err != nil || result == messages.Superseded || p.claim == nil {
+	if err != nil || result == messages.Superseded || !p.deletes {
 		return result, stored, err
 	}
 	stored.Looked = decided
@@ -220,122 +220,6 @@ func (p *place) replace(ctx context.Context, there *storage.Stored) (storage.Sto
 	o := p.object
 	o.Over = there
 	return p.store.Put(ctx, p.load.Bucket, o, storage.IfMatch(there.ETag).Since(there.Looked))
-}
-
-// putFirst puts the object at a key that is free: unless a newer generation
-// deleted what was there.
-func (p *place) putFirst(ctx context.Context) (messages.Result, storage.Stored, error) {
-	decided, o := time.Now(), p.object
-	if p.grave != nil {
-		grave, err := p.dug(ctx)
-		if err != nil || p.buried(grave) {
-			return messages.Superseded, storage.Stored{}, err
-		}
-		if grave != nil {
-			p.found = grave.Sequence
-			o.Over = wasBefore(grave)
-		}
-	}
-	stored, err := p.store.Put(ctx, p.load.Bucket, o, storage.IfAbsent().Since(decided))
-	return messages.Loaded, stored, err
-}
-
-// claimed records the object that stands now. A deletion is recorded before the
-// object goes, and looks once more behind its record when it found none: so either
-// it finds this object, or the claim finds the deletion.
-func (p *place) claimed(ctx context.Context, result messages.Result, stored storage.Stored) (messages.Result, storage.Stored, error) {
-	stood, err := p.claim(ctx, result, stored.Size, stored.Meta.SHA256, stored.ETag)
-	switch {
-	case err != nil:
-		return "", storage.Stored{}, fmt.Errorf("claim the key: %w", err)
-	case p.buried(stood):
-		return p.takeBack(ctx, &stored)
-	case stood != nil && stood.Result == messages.Deleted && stood.Sequence != p.found:
-		// Nobody had heard of this deletion when the form was chosen.
-		if before := wasBefore(stood); before != nil && stored.Repeats(before) {
-			if stored, err = p.replace(ctx, &stored); err == nil {
-				return p.claimed(ctx, result, stored)
-			}
-		}
-	}
-	return result, stored, err
-}
-
-// wasBefore is what a deletion left no trace of in the bucket: these bytes are not
-// to come back under their ETag. Nil when it is long ago.
-func wasBefore(grave *queue.Object) *storage.Stored {
-	if grave.ETag == "" || time.Since(grave.Time) >= settled {
-		return nil
-	}
-	return &storage.Stored{ETag: grave.ETag, Meta: storage.Meta{SHA256: grave.SHA256}, History: grave.History}
-}
-
-// takeBack deletes the load's object, which a newer generation has deleted.
-func (p *place) takeBack(ctx context.Context, own *storage.Stored) (messages.Result, storage.Stored, error) {
-	err := p.store.Delete(ctx, p.load.Bucket, p.load.Key, storage.IfMatch(own.ETag).Since(time.Now()))
-	if errors.Is(err, storage.ErrPrecondition) { // it is another's by now
-		err = nil
-	}
-	return messages.Superseded, storage.Stored{}, err
-}
-
-// dug is the record of the object's deletion as it is now; nil when it is not
-// deleted.
-func (p *place) dug(ctx context.Context) (*queue.Object, error) {
-	r, err := p.grave(ctx)
-	if errors.Is(err, queue.ErrNotFound) || err == nil && r.Result != messages.Deleted {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look for a deletion: %w", err)
-	}
-	return r, nil
-}
-
-// buried reports whether a record is of a deletion by a newer generation.
-func (p *place) buried(r *queue.Object) bool {
-	return r != nil && r.Result == messages.Deleted &&
-		newer(storage.Meta{Extraction: r.Extraction, Generation: r.Generation}, p.object.Meta)
-}
-
-// decideDelete deletes what is there if it is a load's and not newer. An object
-// that nobody of ours made is not ours to delete.
-func (p *place) decideDelete(ctx context.Context, there *storage.Stored) (messages.Result, storage.Stored, error) {
-	if there != nil && there.HasMeta && newer(there.Meta, p.object.Meta) {
-		return messages.Superseded, *there, nil
-	}
-	if there != nil && !there.HasMeta {
-		return "", storage.Stored{}, &LoadError{
-			Reason: messages.ReasonPartial, Err: errors.New("the partition is empty now, and the object at its key was not made by loadfleet"),
-			Remedy: "look at the object; move it, then replay",
-		}
-	}
-	if p.buried(p.remembered) {
-		return messages.Superseded, storage.Stored{}, nil
-	}
-	var was storage.Stored
-	if there != nil {
-		if err := p.loses(there); err != nil {
-			return "", storage.Stored{}, err
-		}
-		was = *there
-	}
-	if superseded, err := p.bury(ctx, was.Meta.SHA256, was.ETag, was.History); err != nil || superseded {
-		return messages.Superseded, storage.Stored{}, err
-	}
-	if there == nil {
-		// An older load may have put its object since our look, and looked for
-		// the grave before it was dug: of the two, one looks last.
-		if there, err := p.look(ctx); err != nil || there != nil {
-			if err == nil {
-				err = fmt.Errorf("%w: the key was free, and is not any more", storage.ErrPrecondition)
-			}
-			return "", storage.Stored{}, err
-		}
-		return messages.Deleted, was, nil
-	}
-	err := p.store.Delete(ctx, p.load.Bucket, p.load.Key, storage.IfMatch(there.ETag).Since(there.Looked))
-	return messages.Deleted, was, err
 }
 
 // newer orders what two extractions of one table left at a key. Equal

@@ -17,52 +17,49 @@ const (
 	Removed   Removal = "removed"
 	WasGone   Removal = "gone"      // somebody else had removed it
 	NotOurs   Removal = "foreign"   // what is there was not made by loadfleet
-	Rewritten Removal = "rewritten" // another load wrote it since it was found
+	Rewritten Removal = "rewritten" // a newer load wrote it since it was found
 )
 
-// RemoveOrphan deletes an orphan's object if it is still the one that
-// loadfleet's load left there: its metadata is asked first, and the deletion
-// holds for the ETag that was seen only. The ledger says before the deletion
-// that it is under way and by whom, so that no late load brings an older object
-// back, and after it that it is done. Stopped in between, the orphan is found
-// again and may be removed again.
+// RemoveOrphan deletes what stands at an orphan's key, if loads of ours put it and
+// none that is newer than the orphan: its metadata is asked first, and the deletion
+// holds for the ETag that was seen only. The ledger says before the deletion that it
+// is under way and by whom, so that no late load brings an older object back, and
+// after it that it is done. Stopped in between, the orphan is found again and may be
+// removed again. In stores that judge no conditions nobody is to load meanwhile.
 func RemoveOrphan(ctx context.Context, q *queue.Queue, store *storage.Store, o *Orphan, by string) (Removal, error) {
-	record, removal := o.Object, Removed
-	there, err := lookAtOrphan(ctx, store, o)
-	switch {
-	case err != nil:
-		return "", err
-	case there == nil:
-		removal = WasGone
-	case !there.HasMeta:
-		return NotOurs, nil
-	case there.Meta.Load != o.Load:
-		return Rewritten, nil
-	}
-	if there != nil {
-		record.History = there.History
-	}
-	err = q.Objects().Remove(ctx, &record, by, true)
-	if errors.Is(err, queue.ErrRevision) {
-		if removal == WasGone {
-			return WasGone, nil
-		}
-		return Rewritten, nil
-	}
-	if err != nil {
-		return "", err
-	}
-	if there == nil {
-		// A late load may have put an older one since our look, before it could
-		// know that this was recorded.
-		if there, err = lookAtOrphan(ctx, store, o); err != nil {
+	record, removal := o.Object, WasGone
+	// A late load may put an older object between a look that finds nothing and the
+	// record of the removal: who finds nothing looks again behind the record.
+	for recorded := false; ; recorded = true {
+		there, err := lookAtOrphan(ctx, store, o)
+		switch {
+		case err != nil:
 			return "", err
-		}
-		if there != nil && (!there.HasMeta || newer(there.Meta, storage.Meta{Extraction: o.Extraction, Generation: o.Generation})) {
+		case there == nil:
+		case !there.HasMeta && recorded:
+			return NotOurs, rewritten(q.Objects().Remove(ctx, &record, by, false))
+		case !there.HasMeta:
+			return NotOurs, nil
+		case newer(there.Meta, storage.Meta{Extraction: o.Extraction, Generation: o.Generation}):
 			return Rewritten, nil
+		default:
+			removal = Removed
+			record.SHA256, record.ETag, record.History = there.Meta.SHA256, there.ETag, there.History
 		}
-	}
-	if there != nil {
+		if there == nil && recorded {
+			break
+		}
+		err = q.Objects().Remove(ctx, &record, by, true)
+		switch {
+		case errors.Is(err, queue.ErrRevision) && there == nil:
+			return WasGone, nil
+		case errors.Is(err, queue.ErrRevision):
+			return Rewritten, nil
+		case err != nil:
+			return "", err
+		case there == nil:
+			continue
+		}
 		err = store.Delete(ctx, o.Bucket, o.Key, storage.IfMatch(there.ETag).Since(there.Looked))
 		if errors.Is(err, storage.ErrPrecondition) || errors.Is(err, storage.ErrConflict) {
 			return Rewritten, nil
@@ -70,6 +67,7 @@ func RemoveOrphan(ctx context.Context, q *queue.Queue, store *storage.Store, o *
 		if err != nil {
 			return "", fmt.Errorf("remove the orphan: %w", err)
 		}
+		break
 	}
 	return removal, rewritten(q.Objects().Remove(ctx, &record, by, false))
 }

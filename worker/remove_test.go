@@ -129,8 +129,22 @@ func TestP4OlderComesWhileAnOrphanIsRemoved(t *testing.T) {
 	older := storagetest.NewObject("old/gone.csv", "older", 10)
 	older.Meta.Extraction, older.Meta.Generation = "e4", 4
 	storagetest.Put(t, r.direct, r.bucket, older, storage.IfAbsent())
-	if what, err := <-removal, <-removed; what != worker.WasGone || err != nil {
-		t.Errorf("removal: got %q, %v, want %q", what, err, worker.WasGone)
+	if what, err := <-removal, <-removed; what != worker.Removed || err != nil {
+		t.Errorf("removal: got %q, %v, want %q", what, err, worker.Removed)
+	}
+	storagetest.ExpectAbsent(t, r.direct, r.bucket, "old/gone.csv")
+
+	// Stopped right before that, a second removal does the same.
+	if record, err = r.Objects().Get(t.Context(), "acme", r.bucket, "old/gone.csv"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Objects().Remove(t.Context(), record, "ann@host", true); err != nil {
+		t.Fatal(err)
+	}
+	storagetest.Put(t, r.direct, r.bucket, older, storage.IfAbsent())
+	what, err := worker.RemoveOrphan(t.Context(), r.Queue, r.direct, &worker.Orphan{Object: *record}, "ann@host")
+	if what != worker.Removed || err != nil {
+		t.Errorf("second removal: got %q, %v, want %q", what, err, worker.Removed)
 	}
 	storagetest.ExpectAbsent(t, r.direct, r.bucket, "old/gone.csv")
 }

@@ -37,7 +37,7 @@ func (v *verification) object(ctx context.Context, o *messages.Outcome) error {
 }
 
 // ledger compares an outcome with the record of its object, which is stored
-// together with it and gives way to newer ones only.
+// together with it, or before it, and gives way to newer ones only.
 func (v *verification) ledger(ctx context.Context, o *messages.Outcome) error {
 	if v.report.State != messages.EventCompleted || o.Result == messages.Superseded {
 		return nil
