@@ -118,7 +118,7 @@ func TestP4OlderComesWhileAnOrphanIsRemoved(t *testing.T) {
 	if err := r.direct.Delete(t.Context(), r.bucket, "old/gone.csv", storage.Always()); err != nil {
 		t.Fatal(err)
 	}
-	r.proxy.Inject(storagetest.HeadObject, storagetest.AnswerLate.After(time.Second), 1)
+	r.proxy.Inject(storagetest.HeadObject, storagetest.AnswerLate.After(3*time.Second), 1)
 	removal, removed := make(chan worker.Removal, 1), make(chan error, 1)
 	go func() {
 		what, err := worker.RemoveOrphan(t.Context(), r.Queue, r.store(r.endpoint), &worker.Orphan{Object: *record}, "ann@host")

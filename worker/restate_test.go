@@ -134,7 +134,7 @@ func TestP4OlderComesBetweenLookAndGrave(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.apply(func(s *destination.Settings) { s.EmptyPartition = destination.DeleteEmpty })
-	r.proxy.Inject(storagetest.HeadObject, storagetest.AnswerLate.After(time.Second), 1)
+	r.proxy.Inject(storagetest.HeadObject, storagetest.AnswerLate.After(3*time.Second), 1)
 	gone, _ := r.load(spec{extraction: "e4", generation: 4, change: func(l *messages.Load) { l.Delete, l.Rows, l.Inline = true, 0, nil }})
 	r.send(gone, nil, "e4")
 	r.start()
