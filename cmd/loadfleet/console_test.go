@@ -19,14 +19,15 @@ import (
 // browser is a Chromium of its own; what its pages log as errors fails the test.
 func browser(t *testing.T) context.Context {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.WindowSize(1280, 900))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Run(ctx); err != nil { // the browser lives as long as the first context it is run with
+	ctx, err := startBrowser(t)
+	for range 2 { // now and then it dies as it starts, which is not what is tested
+		if err == nil {
+			break
+		}
+		t.Logf("once more: %v", err)
+		ctx, err = startBrowser(t)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	chromedp.ListenTarget(ctx, func(event any) {
@@ -40,6 +41,17 @@ func browser(t *testing.T) context.Context {
 		}
 	})
 	return ctx
+}
+
+func startBrowser(t *testing.T) (context.Context, error) {
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.WindowSize(1280, 900))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	return ctx, chromedp.Run(ctx) // the browser lives as long as the first context it is run with
 }
 
 // consoleStage is a fleet with something of everything: a good destination, one that is
