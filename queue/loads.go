@@ -128,7 +128,7 @@ func (d *LoadDelivery) Done(ctx context.Context, outcome messages.Outcome) error
 		if err != nil {
 			return err
 		}
-		if d.Attempt > 1 {
+		if d.Again() {
 			return d.exhume(ctx)
 		}
 		return nil

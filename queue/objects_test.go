@@ -18,11 +18,7 @@ import (
 func TestObjectsOfSeveralLoads(t *testing.T) {
 	f := queuetest.Start(t)
 	ctx := within(t, 20*time.Second)
-	loads, err := f.Loads(ctx, queue.LoadsConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer loads.Close()
+	loads := openLoads(t, f.Queue)
 	pull := func(extraction string, n int) (all []*queue.LoadDelivery) {
 		t.Helper()
 		out := f.Dispatch(ctx, "ws", extraction, "plan")
@@ -96,11 +92,7 @@ func TestObjectsOfSeveralLoads(t *testing.T) {
 func TestP4DeletionAndPutFindEachOther(t *testing.T) {
 	f := queuetest.Start(t)
 	ctx := within(t, 20*time.Second)
-	loads, err := f.Loads(ctx, queue.LoadsConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer loads.Close()
+	loads := openLoads(t, f.Queue)
 	of := func(extraction string, generation int64, deletes bool) *queue.LoadDelivery {
 		t.Helper()
 		l, payload := loadOf("ws", extraction, 0, messages.Fresh)
@@ -113,11 +105,7 @@ func TestP4DeletionAndPutFindEachOther(t *testing.T) {
 		if err := errors.Join(out.Add(ctx, l, payload), out.Close(ctx)); err != nil {
 			t.Fatal(err)
 		}
-		d, err := loads.Next(ctx)
-		if err != nil || d.Err != nil {
-			t.Fatal(err, d.Err)
-		}
-		return d
+		return next(t, loads)
 	}
 	claim := func(d *queue.LoadDelivery, etag string) *queue.Object {
 		t.Helper()

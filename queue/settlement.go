@@ -180,12 +180,8 @@ func stays(stands, mine *messages.Outcome) bool {
 }
 
 // doneAlready reports whether another delivery has carried the load out, in
-// this round or a later one. Of a load that was never delivered before nothing
-// can stand.
+// this round or a later one.
 func (d *LoadDelivery) doneAlready(ctx context.Context, s *settlement) (bool, error) {
-	if !d.Again() {
-		return false, nil
-	}
 	stands, err := d.q.standing(ctx, s.subject)
 	if err != nil || stands == nil {
 		return false, err

@@ -24,19 +24,12 @@ func Carry(ctx context.Context, store *storage.Store, l *messages.Load, o storag
 		result, _, err := p.remove(ctx)
 		return result, err
 	}
-	result, stored, err := p.put(ctx)
-	if err == nil {
-		ledger.Record(result, stored)
-	}
+	result, _, err := p.put(ctx)
 	return result, err
 }
 
-// Ledger is the ledger of one object, as one writer sees it. Record is what its
-// load's outcome leaves there.
-type Ledger interface {
-	ledger
-	Record(messages.Result, storage.Stored)
-}
+// Ledger is the ledger of one object, as one writer sees it.
+type Ledger = ledger
 
 // MaxDestinations is how many destinations have a label of their own.
 const MaxDestinations = maxDestinations

@@ -109,9 +109,6 @@ func (v view) TakeBack(_ context.Context, gone func(*queue.Object) queue.Gone) e
 	return nil
 }
 
-// Record leaves what Bury or Claim recorded.
-func (v view) Record(messages.Result, storage.Stored) {}
-
 // writer is a worker with one load, which waits before each of its writes until
 // the schedule lets it go on: after it has looked, and decided.
 type writer struct {
