@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -277,6 +278,8 @@ func TestDecodeNDJSONRows(t *testing.T) {
 			want: []string{"1|x|2024-01-01|~", "2|y|2024-01-02|~", "~|~|~|~", "~|~|~|~", "3|~|~|~"}},
 		{name: "blanks everywhere", in: "  \t{ \"a\" : 1 , \"b\" :\t\"x\" } \r\n{ \"a\" : 2 ,  \"b\" : \"y\"}", want: []string{"1|x|~|~", "2|y|~|~"}},
 		{name: "blanks only behind the colon once", in: "{\"a\":1,\"b\":\"x\"}\n{\"a\":   2,\"b\": \"y\"}\n{\"a\":3,\"b\":\"z\"}", want: []string{"1|x|~|~", "2|y|~|~", "3|z|~|~"}},
+		{name: "keys that take turns", in: strings.Repeat("{\"a\":1,\"b\":\"x\",\"d\":\"2024-01-01\"}\n{\"a\":2,\"d\":\"2024-01-02\"}\n{\"a\":3,\"x\":{}}\n", 2),
+			want: slices.Repeat([]string{"1|x|2024-01-01|~", "2|~|2024-01-02|~", "3|~|~|{}"}, 2)},
 		{name: "empty lines", in: "\n\r\n  \n{\"a\":1}\n\n", want: []string{"1|~|~|~"}},
 		{name: "nothing", in: ""},
 		{name: "byte order mark", in: "\xef\xbb\xbf{\"a\":1}", want: []string{"1|~|~|~"}},

@@ -47,6 +47,7 @@ type field struct {
 	column *columnBuilder
 	seen   *observed
 	next   *field // the field that followed last time
+	other  *field // the one that followed before that, when rows leave fields out
 	key    []byte // how the key was written last, colon and blanks included
 	// Its first and last 8 bytes; of a shorter one all of it, under the mask.
 	head, tail, mask uint64
@@ -64,8 +65,8 @@ func (f *field) spell(key []byte) {
 	f.head, f.mask = binary.LittleEndian.Uint64(w[:]), 1<<(8*len(key))-1
 }
 
-// stands reports whether the rest of a key of other than 8 to 16 bytes stands
-// at b[p], in a line of a window. Of those, row compares two words without a call.
+// stands reports whether the rest of a key stands at b[p], in a line of a window.
+// Of keys of 8 to 16 bytes, row compares two words without a call.
 func (f *field) stands(b []byte, p int) bool {
 	n := len(f.key)
 	if n == 0 || len(b)-p <= n {
@@ -236,6 +237,9 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 // key reads the key at b[p] and what leads to its value, when it is not the one
 // that was expected behind the field before.
 func (s *ndjson) key(before *field, b []byte, p, n int) (*field, int) {
+	if g := before.other; g != nil && g.stands(b, p) {
+		return g, skipBlanks(b, p+len(g.key))
+	}
 	start := p
 	p = skipBlanks(b, p)
 	if b[p] != '"' {
@@ -269,7 +273,7 @@ func (s *ndjson) key(before *field, b []byte, p, n int) (*field, int) {
 		s.spelled += max(len(spelling)-cap(f.key), 0)
 		f.spell(spelling)
 	}
-	before.next = f
+	before.next, before.other = f, before.next
 	return f, p
 }
 
@@ -307,11 +311,11 @@ func (s *ndjson) text(c *columnBuilder, row int, b []byte, p int) int {
 			c.setLoose(row, b[p+1:q], high)
 			return q + 1
 		}
-		v, end := s.string(b, p)
-		if end >= 0 {
-			c.setBytes(row, v)
+		if s.scratch, q = unquote(s.scratch[:0], b, p+1); q < 0 {
+			return s.stop(nil, errNotJSON)
 		}
-		return end
+		c.setBytes(row, s.scratch)
+		return q
 	}
 	if isNull(b, p) {
 		c.setNull(row)
@@ -346,13 +350,9 @@ func (s *ndjson) date(c *columnBuilder, row int, b []byte, p int) int {
 }
 
 func (s *ndjson) timestamp(c *columnBuilder, row int, b []byte, p int) int {
-	const form = `"YYYY-MM-DDThh:mm:ssZ"`
-	if b[p] == '"' && b[p+len(form)-1] == '"' {
-		// With another quote or a backslash inside it would be no timestamp.
-		if micros, err := parseTimestamp(b[p+1 : p+len(form)-1]); err == nil {
-			c.ints[row] = micros
-			return p + len(form)
-		}
+	if micros, end := shortTimestamp(b, p); end >= 0 {
+		c.ints[row] = micros
+		return end
 	}
 	return s.other(c, row, b, p)
 }
@@ -476,13 +476,7 @@ func (c *columnBuilder) setShort(row int, b []byte, p int) int {
 		c.ints[row] = n
 		return end
 	case Float64:
-		if v >= maxExact {
-			if c.setFloat(row, b[p:end]) != nil {
-				return -1
-			}
-			return end
-		}
-		n := float64(v) / floatTens[fraction] // both exact, so the quotient is the nearest
+		n := shortFloat(v, fraction)
 		if neg {
 			n = -n
 		}

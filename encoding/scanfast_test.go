@@ -12,7 +12,7 @@ import (
 // The scanner's short ways give what the plain parsers give of the same text,
 // quoted or not, and leave to them what they refuse.
 func TestShortWaysAgreeWithThePlainParsers(t *testing.T) {
-	schema := mustSchema(t, column("i", "int64"), column("f", "float64"), column("d", "decimal(20,12)"), column("w", "decimal(38,0)"), column("b", "bool"))
+	schema := mustSchema(t, column("i", "int64"), column("f", "float64"), column("d", "decimal(20,12)"), column("w", "decimal(38,0)"), column("b", "bool"), column("t", "timestamp"))
 	rng := rand.New(rand.NewPCG(1, 2))
 	digits := func(n int) string {
 		var b strings.Builder
@@ -25,6 +25,9 @@ func TestShortWaysAgreeWithThePlainParsers(t *testing.T) {
 	texts := []string{
 		"0", "-0", "0.0", "-0.0", "00", "01", "1.", ".1", "-", "1e5", "1E-5", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
 		"18446744073709551615", "99999999999999999999", "0.1234567890123456789", "0.12345678901234567890", "9007199254740993", "0.30000000000000004",
+		"2024-02-29T23:59:58Z", "2024-02-29T23:59:58.1Z", "2024-02-29T23:59:58.123456Z", "2024-02-29T23:59:58.1234567Z", "2024-02-29T23:59:58.12345670Z",
+		"2024-02-29T23:59:58.Z", "2024-02-29T23:59:58", "2024-02-29T24:00:00Z", "2024-02-29T23:60:00Z", "2024-02-29T23:59:60Z", "2024-02-29t23:59:58z",
+		"2024-02-29T23:59:58+01:00", "2023-02-29T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "2024-02-29T2a:59:58Z", "2024-02-29T23-59-58Z",
 		"true", "false", "tru", "True", "falsy", "truee", "null", "1 ", "1x", "nan", "Infinity", "0x10", "1_0",
 	}
 	for range 3000 {
@@ -89,6 +92,53 @@ func plainly(of Type, text, written string) (value any, ok bool) {
 	case Decimal:
 		d, err := parseDecimal([]byte(text), of.Precision, of.Scale)
 		return d.BigInt().String(), err == nil
+	case Timestamp:
+		n, err := parseTimestamp([]byte(text))
+		return n, err == nil && quoted
 	}
 	return parseBool([]byte(text))
+}
+
+// A quotient of whole numbers is rounded as strconv rounds its text, also where it
+// lies half way between two floats or next to that.
+func TestShortFloat(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	check := func(v uint64, fraction int) {
+		want, err := strconv.ParseFloat(fmt.Sprintf("%de-%d", v, fraction), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shortFloat(v, fraction); got != want {
+			t.Errorf("%d / 1e%d: got %b, want %b", v, fraction, got, want)
+		}
+	}
+	for range 200_000 {
+		check(rng.Uint64()>>rng.IntN(64)%tens[19], rng.IntN(20))
+		// Half way between two neighbours of 54 bits and one beside it, as it is and
+		// over a power of ten, whose fives are taken in first.
+		fraction, shift := rng.IntN(5), 1+rng.IntN(4)
+		half := (1<<53|rng.Uint64()>>11)<<shift | 1<<(shift-1)
+		check(half+uint64(rng.IntN(3))-1, 0)
+		fives := tens[fraction] >> fraction
+		check((1<<53/fives|1)*fives+uint64(rng.IntN(3))-1, fraction)
+	}
+}
+
+// What is in the place of any one byte of a timestamp is read as the plain parser
+// reads it, or left to it.
+func TestShortTimestamp(t *testing.T) {
+	const text = `"2024-02-29T23:59:58.123456Z"`
+	for at := range text {
+		for c := range 256 {
+			b := append([]byte(text), make([]byte, windowSlack)...)
+			b[at] = byte(c)
+			got, end := shortTimestamp(b, 0)
+			if end < 0 {
+				continue
+			}
+			if want, err := parseTimestamp(b[1 : end-1]); err != nil || got != want || end > len(text) {
+				t.Errorf("%q: got %d up to %d, the plain parser says %d, %v", b, got, end, want, err)
+			}
+		}
+	}
 }

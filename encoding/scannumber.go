@@ -94,6 +94,25 @@ func shortNumber(b []byte, p int) (neg bool, v uint64, fraction, end int, ok boo
 	return neg, v, fraction, p, c-'0' > 9 && c != '.' && c|0x20 != 'e'
 }
 
+// shortFloat is the float64 nearest to v / 10^fraction, for at most 19 digits in
+// all: what strconv.ParseFloat makes of their text.
+func shortFloat(v uint64, fraction int) float64 {
+	if v < maxExact {
+		return float64(v) / floatTens[fraction] // both exact, so the quotient is the nearest
+	}
+	// The quotient's first 63 or 64 bits; what is left over only tells a tie from
+	// what is above it. No result is subnormal, so to scale it by a power of two
+	// is exact.
+	d := tens[fraction]
+	up, down := bits.LeadingZeros64(d), bits.LeadingZeros64(v)
+	v <<= down
+	q, rest := bits.Div64(v>>1, v<<63, d<<up)
+	if rest != 0 {
+		q |= 1
+	}
+	return float64(q) * math.Float64frombits(uint64(1023+up-down-63)<<52)
+}
+
 // numberEnd is where the JSON number at b[p] ends, or -1 when there is none.
 // Some byte that is not part of a number must follow.
 func numberEnd(b []byte, p int) int {

@@ -124,6 +124,45 @@ func parseTimestamp(v []byte) (int64, error) {
 	return micros, nil
 }
 
+// shortTimestamp reads a timestamp as most are written, "YYYY-MM-DDThh:mm:ssZ" with
+// up to six digits of a second's fraction and in quotes, at b[p], in a line of a
+// window. end is behind it; it is -1 for any other form, which says nothing about
+// its validity.
+func shortTimestamp(b []byte, p int) (micros int64, end int) {
+	const form = `"YYYY-MM-DDThh:mm:ss`
+	if b[p] != '"' || b[p+len(form)-9] != 'T' {
+		return 0, -1
+	}
+	day, ok := isoDate(b[p+1 : p+11])
+	seconds, fine := clock(binary.LittleEndian.Uint64(b[p+len(form)-8:]))
+	if !ok || !fine {
+		return 0, -1
+	}
+	micros = int64(day)*dayMicros + seconds*1_000_000
+	if p += len(form); b[p] == '.' {
+		v, n := leadingDigits(binary.LittleEndian.Uint64(b[p+1:]))
+		if n == 0 || n > 6 {
+			return 0, -1
+		}
+		micros += int64(v * tens[6-n])
+		p += 1 + n
+	}
+	if b[p] != 'Z' || b[p+1] != '"' {
+		return 0, -1
+	}
+	return micros, p + 2
+}
+
+// clock reads hh:mm:ss as seconds.
+func clock(w uint64) (seconds int64, ok bool) {
+	w ^= '0' | '0'<<8 | ':'<<16 | '0'<<24 | '0'<<32 | ':'<<40 | '0'<<48 | '0'<<56
+	if (w+0x7676007676007676|w)&0x8080808080808080 != 0 || w&0xf0f0fff0f0fff0f0 != 0 {
+		return 0, false
+	}
+	h, m, s := w&15*10+w>>8&15, w>>24&15*10+w>>32&15, w>>48&15*10+w>>56
+	return int64(h*3600 + m*60 + s), h < 24 && m < 60 && s < 60
+}
+
 // parseOffset reads Z, +HH:MM or +HHMM in microseconds.
 func parseOffset(v []byte) (int64, bool) {
 	if len(v) == 1 && v[0]|0x20 == 'z' {
