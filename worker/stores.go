@@ -42,9 +42,11 @@ type stores struct {
 
 	changes func(id string)             // hears of destinations that were changed
 	opened  func(*destination.Settings) // and of those that are opened
+	look    func(ctx context.Context, id string) (*openStore, error)
 
 	mu        sync.Mutex
 	open      map[string]*openStore
+	opening   map[string]*opening
 	followed  bool              // whether changes are heard of: without, nothing is kept
 	revisions map[string]uint64 // the last heard of, by destination
 }
@@ -60,51 +62,105 @@ type openStore struct {
 }
 
 func newStores(d *queue.Destinations, k *destination.Keyring, cfg storage.Config, log *zap.Logger) *stores {
-	return &stores{
+	s := &stores{
 		destinations: d, keyring: k, cfg: cfg, log: log,
-		open: map[string]*openStore{}, revisions: map[string]uint64{},
+		open: map[string]*openStore{}, opening: map[string]*opening{}, revisions: map[string]uint64{},
 		changes: func(string) {}, opened: func(*destination.Settings) {},
+	}
+	s.look = s.lookUp
+	return s
+}
+
+// opening is a destination that is being opened for the loads that want it.
+type opening struct {
+	wanted int           // by so many loads
+	done   chan struct{} // closed behind what follows
+	store  *openStore
+	err    error
+	left   bool // who was to open it was stopped: somebody else may
+}
+
+// get is the destination's store; the caller gives it back. Of the loads that
+// want it at once, the first opens it: after a worker's start that are all of its
+// slots, and to open a store takes as long as a put.
+func (s *stores) get(ctx context.Context, id string) (*openStore, error) {
+	for {
+		s.mu.Lock()
+		if o := s.open[id]; o != nil {
+			o.users++
+			s.mu.Unlock()
+			return o, nil
+		}
+		p, begun := s.opening[id]
+		if !begun {
+			p = &opening{done: make(chan struct{})}
+			s.opening[id] = p
+		}
+		p.wanted++
+		s.mu.Unlock()
+		if !begun {
+			s.fetch(ctx, id, p)
+			return p.store, p.err
+		}
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			s.leave(p)
+			return nil, fmt.Errorf("destination %s: %w", id, context.Cause(ctx))
+		}
+		if !p.left {
+			return p.store, p.err
+		}
 	}
 }
 
-// get is the destination's store; the caller gives it back.
-func (s *stores) get(ctx context.Context, id string) (*openStore, error) {
-	s.mu.Lock()
-	o := s.open[id]
-	if o != nil {
-		o.users++
+// fetch opens the destination for all who want it.
+func (s *stores) fetch(ctx context.Context, id string, p *opening) {
+	o, err := s.look(ctx, id)
+	if err == nil {
+		s.opened(o.settings)
 	}
-	s.mu.Unlock()
-	if o != nil {
-		return o, nil
-	}
-	stored, err := s.destinations.Get(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("destination %s: %w", id, err)
-	}
-	if o, err = s.prepare(ctx, stored); err != nil {
-		return nil, fmt.Errorf("destination %s: %w", id, &openError{err})
-	}
-	s.opened(o.settings)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o.users = 1
+	defer close(p.done)
+	delete(s.opening, id)
+	if err != nil {
+		p.err, p.left = err, ctx.Err() != nil
+		return
+	}
+	o.users = p.wanted
 	o.outdated = !s.followed || o.revision < s.revisions[id]
 	if !o.outdated {
 		s.drop(id)
 		s.open[id] = o
 	}
-	return o, nil
+	p.store = o
 }
 
-func (s *stores) prepare(ctx context.Context, stored *queue.StoredDestination) (*openStore, error) {
+// leave is for a load that was stopped before it had its store.
+func (s *stores) leave(p *opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.wanted--
+	if p.store != nil {
+		p.store.users--
+		p.store.closeUnused()
+	}
+}
+
+// lookUp opens the destination as it is stored now.
+func (s *stores) lookUp(ctx context.Context, id string) (*openStore, error) {
+	stored, err := s.destinations.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("destination %s: %w", id, err)
+	}
 	settings, err := s.keyring.Open(stored.Document)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("destination %s: %w", id, &openError{err})
 	}
 	store, err := storage.OpenDestination(ctx, settings, s.cfg)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("destination %s: %w", id, &openError{err})
 	}
 	return &openStore{Store: store, settings: settings, revision: stored.Revision}, nil
 }
