@@ -277,7 +277,11 @@ func (v *vector) check(t Type, n int) error {
 		}
 		return checkNulls(v, v.floats)
 	case Decimal:
+		limit := decimalLimit(t.Precision)
 		for _, d := range v.decimals {
+			if hi, lo := d.HighBits(), d.LowBits(); hi == 0 && lo < limit || hi == -1 && -lo < limit && lo != 0 {
+				continue
+			}
 			if d.Abs().Sign() < 0 || !d.FitsInPrecision(t.Precision) {
 				return fmt.Errorf("it holds a number of more than %d digits", t.Precision)
 			}

@@ -1,10 +1,12 @@
 package encoding
 
 import (
+	"math"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/decimal128"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/google/go-cmp/cmp"
 )
@@ -112,6 +114,10 @@ func TestFromArrowRefusesWhatArrowDoesNotMake(t *testing.T) {
 		column := array.MakeFromData(array.NewData(dt, 1, held, nil, 0, 0))
 		return array.NewRecord(arrow.NewSchema([]arrow.Field{{Name: "n", Type: dt}}, nil), []arrow.Array{column}, 1)
 	}
+	wide := func(hi int64, lo uint64) arrow.Record {
+		return record(&arrow.Decimal128Type{Precision: 3}, nil, asBytes([]decimal128.Num{decimal128.New(hi, lo)}))
+	}
+	decimals := func(n int64) arrow.Record { return wide(n>>63, uint64(n)) }
 	n := record(arrow.PrimitiveTypes.Int64, nil, make([]byte, 8))
 	short, err := NewSchema([]Column{{Name: "n", Type: Type{Kind: Decimal, Precision: 3}}})
 	if err != nil {
@@ -130,8 +136,17 @@ func TestFromArrowRefusesWhatArrowDoesNotMake(t *testing.T) {
 		{"number of columns", everyKind(), n, "read arrow record: it has 1 columns, the schema 10"},
 		{"name", number("m"), n, `read arrow record: column 1 is "n", want "m"`},
 		{"type", number("n"), record(arrow.PrimitiveTypes.Int32, nil, make([]byte, 4)), `read arrow record: column "n": it is of arrow type int32, want int64 for int64`},
-		{"digits", short, record(&arrow.Decimal128Type{Precision: 3}, nil, []byte{0xe8, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), `read arrow record: column "n": it holds a number of more than 3 digits`},
+		{"digits", short, decimals(1000), `read arrow record: column "n": it holds a number of more than 3 digits`},
+		{"digits below zero", short, decimals(-1000), `read arrow record: column "n": it holds a number of more than 3 digits`},
+		{"digits far below zero", short, wide(-1, 0), `read arrow record: column "n": it holds a number of more than 3 digits`},
+		{"digits beyond 64 bits", short, wide(1, 5), `read arrow record: column "n": it holds a number of more than 3 digits`},
+		{"smallest number", short, wide(math.MinInt64, 0), `read arrow record: column "n": it holds a number of more than 3 digits`},
 		{"utf-8", text, record(arrow.BinaryTypes.String, nil, []byte{0, 0, 0, 0, 1, 0, 0, 0}, []byte{0xff}), `read arrow record: column "n": its text is not UTF-8`},
+	}
+	for _, fits := range []int64{0, 999, -999, -1} {
+		if _, err := FromArrow(short, decimals(fits)); err != nil {
+			t.Errorf("%d of 3 digits: %v", fits, err)
+		}
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
