@@ -1,6 +1,7 @@
 package encoding
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -120,23 +121,33 @@ func (s *ndjson) read(w *window, batch int, maxRow int64, done func() error) (ro
 		return 0, err
 	}
 	for {
-		b, n, err := w.line(maxRow, false)
+		b, err := w.whole(maxRow)
 		if errors.Is(err, io.EOF) {
 			return rows, nil
 		}
-		if errors.Is(err, errLongRow) {
+		p, end := 0, -1
+		if err == nil {
+			if p = skipBlanks(b, 0); b[p] == '\n' {
+				w.take(p + 1)
+				continue
+			}
+			if end = s.row(b, p); end < 0 {
+				end = lineEnd(b, p)
+				err = s.fault.err
+			}
+			if int64(end) > maxRow {
+				err = errLongRow
+			}
+		}
+		switch {
+		case errors.Is(err, errLongRow):
 			return rows, &RowError{Batch: batch, Row: rows + 1, Err: fmt.Errorf("%w (limit %d bytes)", err, maxRow)}
-		}
-		if err != nil {
+		case end < 0:
 			return rows, err
+		case err != nil:
+			return rows, &RowError{Batch: batch, Row: rows + 1, Column: s.fault.column, Value: shortened(s.fault.value), Err: err}
 		}
-		p := skipBlanks(b, 0)
-		if p == n {
-			continue
-		}
-		if !s.row(b, p, n) {
-			return rows, &RowError{Batch: batch, Row: rows + 1, Column: s.fault.column, Value: shortened(s.fault.value), Err: s.fault.err}
-		}
+		w.take(end + 1)
 		rows++
 		if err := done(); err != nil {
 			return rows, err
@@ -144,10 +155,15 @@ func (s *ndjson) read(w *window, batch int, maxRow int64, done func() error) (ro
 	}
 }
 
-// row takes the object at b[p]; b[n] is the line's newline.
-func (s *ndjson) row(b []byte, p, n int) bool {
+// lineEnd is where the newline of the line at b[p] stands.
+func lineEnd(b []byte, p int) int { return p + bytes.IndexByte(b[p:], '\n') }
+
+// row takes the object at b[p], and gives where its line's newline stands; -1 when
+// there is a fault in it. Nothing that is read goes on behind a newline, since no
+// value and no blank has one.
+func (s *ndjson) row(b []byte, p int) (end int) {
 	if b[p] != '{' {
-		return s.fail("", b[p:n], errNotInRow)
+		return s.fail("", b[p:lineEnd(b, p)], errNotInRow)
 	}
 	row := 0
 	if s.builder != nil {
@@ -167,8 +183,8 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 				if b[p] <= ' ' {
 					p = skipBlanks(b, p)
 				}
-			} else if f, p = s.key(f, b, p, n); p < 0 {
-				return false
+			} else if f, p = s.key(f, b, p); p < 0 {
+				return -1
 			}
 			if c := f.column; c != nil {
 				if c.filled > row {
@@ -200,9 +216,9 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 			if p < 0 {
 				s.fault.column = f.name
 				if s.fault.value == nil {
-					s.fault.value = b[start:n]
+					s.fault.value = b[start:lineEnd(b, start)]
 				}
-				return false
+				return -1
 			}
 			if b[p] == ',' {
 				continue
@@ -216,48 +232,48 @@ func (s *ndjson) row(b []byte, p, n int) bool {
 			if b[p] == '}' {
 				break
 			}
-			return s.fail(f.name, b[start:n], errNotJSON)
+			return s.fail(f.name, b[start:lineEnd(b, start)], errNotJSON)
 		}
 	}
 	p++
-	if p != n {
-		if p = skipBlanks(b, p); p != n {
-			return s.fail("", b[p:n], errNotJSON)
+	if b[p] != '\n' {
+		if p = skipBlanks(b, p); b[p] != '\n' {
+			return s.fail("", b[p:lineEnd(b, p)], errNotJSON)
 		}
 	}
 	if s.builder != nil {
 		if s.whole && set != len(s.builder.columns) {
-			return s.fail("", b[object:n], errColumnsAbsent)
+			return s.fail("", b[object:p], errColumnsAbsent)
 		}
 		s.builder.end(set)
 	}
-	return true
+	return p
 }
 
 // key reads the key at b[p] and what leads to its value, when it is not the one
 // that was expected behind the field before.
-func (s *ndjson) key(before *field, b []byte, p, n int) (*field, int) {
+func (s *ndjson) key(before *field, b []byte, p int) (*field, int) {
 	if g := before.other; g != nil && g.stands(b, p) {
 		return g, skipBlanks(b, p+len(g.key))
 	}
 	start := p
 	p = skipBlanks(b, p)
 	if b[p] != '"' {
-		s.fail("", b[start:n], errNotJSON)
+		s.fail("", b[start:lineEnd(b, start)], errNotJSON)
 		return nil, -1
 	}
 	q, high := plainRun(b, p+1)
 	name, end := b[p+1:q], q+1
 	if b[q] != '"' || high && !utf8.Valid(name) {
 		if s.name, end = unquote(s.name[:0], b, p+1); end < 0 {
-			s.fail("", b[start:n], errNotJSON)
+			s.fail("", b[start:lineEnd(b, start)], errNotJSON)
 			return nil, -1
 		}
 		name = s.name
 	}
 	p = skipBlanks(b, end)
 	if b[p] != ':' {
-		s.fail("", b[start:n], errNotJSON)
+		s.fail("", b[start:lineEnd(b, start)], errNotJSON)
 		return nil, -1
 	}
 	p = skipBlanks(b, p+1)
@@ -277,16 +293,13 @@ func (s *ndjson) key(before *field, b []byte, p, n int) (*field, int) {
 	return f, p
 }
 
-func (s *ndjson) fail(column string, value []byte, err error) bool {
+func (s *ndjson) fail(column string, value []byte, err error) int {
 	s.fault.column, s.fault.value, s.fault.err = column, value, err
-	return false
-}
-
-// stop is fail for a value scanner.
-func (s *ndjson) stop(value []byte, err error) int {
-	s.fail("", value, err)
 	return -1
 }
+
+// stop is fail for a value scanner, which does not know its column.
+func (s *ndjson) stop(value []byte, err error) int { return s.fail("", value, err) }
 
 // string reads the string whose opening quote is at b[p].
 func (s *ndjson) string(b []byte, p int) (v []byte, end int) {
@@ -333,7 +346,11 @@ func (s *ndjson) text(c *columnBuilder, row int, b []byte, p int) int {
 }
 
 func (s *ndjson) number(c *columnBuilder, row int, b []byte, p int) int {
-	if end := c.setShort(row, b, p); end >= 0 {
+	if b[p] == '"' {
+		if end := c.setShort(row, b, p+1); end >= 0 && b[end] == '"' {
+			return end + 1
+		}
+	} else if end := c.setShort(row, b, p); end >= 0 {
 		return end
 	}
 	return s.other(c, row, b, p)
@@ -390,11 +407,6 @@ func (s *ndjson) other(c *columnBuilder, row int, b []byte, p int) int {
 	var end int
 	var err error
 	if b[p] == '"' {
-		if c.kind == Decimal || c.kind == Int64 || c.kind == Float64 {
-			if end = c.setShort(row, b, p+1); end >= 0 && b[end] == '"' {
-				return end + 1
-			}
-		}
 		if text, end = s.string(b, p); end < 0 {
 			return -1
 		}

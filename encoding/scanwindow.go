@@ -12,7 +12,8 @@ type window struct {
 	r        io.Reader
 	buf      []byte // buf[from:to] is unread; windowSlack bytes of memory follow to
 	from, to int
-	lines    int64 // lines handed out
+	complete int   // where the last line ends that whole has seen the end of
+	lines    int64 // lines that line handed out
 	eof      bool
 	total    int64
 	limit    int64 // of total
@@ -83,6 +84,24 @@ func (w *window) line(maxBytes int64, quotes bool) (b []byte, n int, err error) 
 		return b, scanned - 1, nil
 	}
 }
+
+// whole returns what is unread up to the end of a line, one line or more, and
+// windowSlack-1 bytes behind it without meaning. Whoever reads it says with take
+// how much. The bytes stay until the next call. io.EOF comes with no line.
+func (w *window) whole(maxBytes int64) ([]byte, error) {
+	if w.from >= w.complete {
+		_, n, err := w.line(maxBytes, false)
+		if err != nil {
+			return nil, err
+		}
+		w.from -= n + 1
+		w.complete = w.from + 1 + bytes.LastIndexByte(w.buf[w.from:w.to], '\n')
+	}
+	return w.buf[w.from : w.complete+windowSlack-1], nil
+}
+
+// take passes over the first n bytes of what whole returned.
+func (w *window) take(n int) { w.from += n }
 
 var quote = []byte{'"'}
 
