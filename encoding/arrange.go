@@ -106,7 +106,7 @@ func (g *gatherer) take(r *Rows, order []int32) *Rows {
 			}
 		}
 		if g.book != nil && g.book[c].book != nil {
-			out.book, out.text = g.book[c].book, g.book[c].text
+			out.book, out.text, out.longest = g.book[c].book, g.book[c].text, g.book[c].longest
 			out.codes = numbered(out.codes, v, g.numbers[c], order)
 			continue
 		}

@@ -21,9 +21,10 @@ type Codebook struct {
 
 // bookColumn is the texts of a column so far. They are only ever added to.
 type bookColumn struct {
-	dict dictionary
-	size int64
-	full bool // takes no more
+	dict    dictionary
+	size    int64
+	longest int  // of the texts, in bytes
+	full    bool // takes no more
 }
 
 // maxBook is how many texts a column of a codebook has at most: their numbers
@@ -83,7 +84,7 @@ func (k *Codebook) enter(c int, from texts, numbers *[]int32) bool {
 			if col.full = size > k.room || col.size+size > k.most || col.dict.text.len() == maxBook; col.full {
 				return false
 			}
-			k.room, col.size = k.room-size, col.size+size
+			k.room, col.size, col.longest = k.room-size, col.size+size, max(col.longest, len(text))
 			n = col.dict.add(text)
 		}
 		out[i] = n
@@ -96,7 +97,7 @@ func (k *Codebook) enter(c int, from texts, numbers *[]int32) bool {
 func (k *Codebook) vector(c int) vector {
 	col := &k.columns[c]
 	t := col.dict.text
-	return vector{book: col, text: texts{offsets: slices.Clip(t.offsets), data: slices.Clip(t.data)}}
+	return vector{book: col, longest: col.longest, text: texts{offsets: slices.Clip(t.offsets), data: slices.Clip(t.data)}}
 }
 
 // Marshal writes rows as MarshalRows does, but without the texts whose numbers

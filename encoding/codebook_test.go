@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -26,6 +27,11 @@ func numberedRun(t *testing.T, k *Codebook, a *Arrangement, rng *rand.Rand) (blo
 		}
 		if diff := diffGrids(want, grid(back)); diff != "" {
 			t.Fatalf("rows %d to %d (-want +got):\n%s", from, to, diff)
+		}
+		for _, r := range []*Rows{rows, back} {
+			if most, longest := r.mostBytes(), slices.Max(r.rowBytes()); most < int64(longest) {
+				t.Fatalf("a row takes %d bytes, and at most %d", longest, most)
+			}
 		}
 		blocks = append(blocks, NewSource(back))
 		from = to

@@ -118,9 +118,12 @@ func (r *Rows) rowWidth() int32 {
 func (r *Rows) mostBytes() int64 {
 	most := int64(r.rowWidth())
 	for i := range r.vectors {
-		longest, offsets := int32(0), r.vectors[i].text.offsets
-		for n := 1; n < len(offsets); n++ {
-			longest = max(longest, offsets[n]-offsets[n-1])
+		v := &r.vectors[i]
+		longest := v.longest
+		if v.book == nil {
+			for n := range v.text.len() {
+				longest = max(longest, len(v.text.value(n)))
+			}
 		}
 		most += int64(longest)
 	}

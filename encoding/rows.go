@@ -33,8 +33,9 @@ type vector struct {
 	text     texts // the dictionary when codes != nil, else one value per row
 
 	// book is where codes are numbers of a codebook, whose texts so far text is:
-	// more than these rows use, and not theirs.
-	book *bookColumn
+	// more than these rows use, and not theirs. longest is the longest one's bytes.
+	book    *bookColumn
+	longest int
 }
 
 // texts is a list of strings in Arrow's utf8 layout: value i is
