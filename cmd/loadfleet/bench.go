@@ -280,6 +280,11 @@ func (b *bench) measure(ctx context.Context, k kind, run int, dir string) (list 
 			alone, err = b.stages(ctx, k, s, dir)
 			list[0].Stages = append(list[0].Stages, alone...)
 		}
+		if err == nil && b.perStage && b.peers && string(k.Format) == b.formats[0] && k.Endpoint == b.endpoints[0] {
+			var scan stage
+			scan, err = b.scan(ctx, k, s, dir)
+			list[0].Stages = append(list[0].Stages, scan)
+		}
 	}
 	if err != nil {
 		return nil, err

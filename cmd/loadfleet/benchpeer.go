@@ -60,7 +60,18 @@ type peerPlan struct {
 	Account string           `json:"account"`
 	Format  encoding.Format  `json:"format"`
 	Threads int              `json:"threads"`
-	Out     string           `json:"out"`
+	Out     string           `json:"out,omitempty"`
+}
+
+// peerTook is what the scripts say.
+type peerTook struct {
+	Version string  `json:"version"`
+	Wall    float64 `json:"wall"`
+	CPU     float64 `json:"cpu"`
+	PeakRSS int64   `json:"peak_rss"`
+	Files   int64   `json:"files"`
+	Bytes   int64   `json:"bytes"`
+	Rows    int64   `json:"rows"`
 }
 
 // peerTrial lets an engine split the same rows, in a process of its own on as
@@ -79,15 +90,7 @@ func (b *bench) peerTrial(ctx context.Context, k kind, s *source, dir string) (l
 			return nil, err
 		}
 	}
-	var took struct {
-		Version string  `json:"version"`
-		Wall    float64 `json:"wall"`
-		CPU     float64 `json:"cpu"`
-		PeakRSS int64   `json:"peak_rss"`
-		Files   int64   `json:"files"`
-		Bytes   int64   `json:"bytes"`
-		Rows    int64   `json:"rows"`
-	}
+	var took peerTook
 	if err := runScript(ctx, script, plan, k.Cores, dir, &took); err != nil {
 		return nil, err
 	}
@@ -99,6 +102,20 @@ func (b *bench) peerTrial(ctx context.Context, k kind, s *source, dir string) (l
 		return nil, err
 	}
 	return []measurement{m}, nil
+}
+
+// scan lets DuckDB read every value of the rows and keep none, with one thread: what
+// the decode stage is measured against.
+func (b *bench) scan(ctx context.Context, k kind, s *source, dir string) (stage, error) {
+	var took peerTook
+	plan := peerPlan{Source: s.Path, Schema: s.Schema, Format: k.Format, Threads: 1}
+	if err := runScript(ctx, duckDBScript, plan, 1, dir, &took); err != nil {
+		return stage{}, err
+	}
+	if took.Rows != s.Rows {
+		return stage{}, fmt.Errorf("%d rows given, %d read by DuckDB", s.Rows, took.Rows)
+	}
+	return stage{Name: scanStage, Wall: took.Wall, CPU: took.CPU, Bytes: s.Bytes, PeakRSS: took.PeakRSS}, nil
 }
 
 func runScript(ctx context.Context, script string, plan any, cores int, dir string, into any) error {

@@ -131,6 +131,19 @@ func (m *measurement) alone() []stage {
 	return m.Stages[jobStages:]
 }
 
+// scan is the decode stage beside the peer's reading of the same rows; nil when
+// that was not measured.
+func (m *measurement) scan() map[string]stage {
+	stages := map[string]stage{}
+	for _, s := range m.alone() {
+		stages[s.Name] = s
+	}
+	if _, ok := stages[scanStage]; !ok {
+		return nil
+	}
+	return map[string]stage{"Ours": stages[decodeStage], "Theirs": stages[scanStage]}
+}
+
 func (r *benchResult) bytesIn(of shape) int64 {
 	for _, s := range r.Sources {
 		if s.Shape == of {
@@ -252,6 +265,7 @@ func (r *benchResult) writeReport(path string) error {
 		"speed": func(n int64, s float64) string { return fmt.Sprintf("%.0f", float64(n)/1e6/s) },
 		"job":   (*measurement).job,
 		"alone": (*measurement).alone,
+		"scan":  (*measurement).scan,
 	}).Parse(benchTemplate)
 	if err != nil {
 		return err

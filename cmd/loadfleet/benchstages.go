@@ -34,6 +34,9 @@ type stagesPlan struct {
 const (
 	benchStagesCommand = "bench-stages"
 	benchStagesID      = "stages"
+
+	decodeStage = "decode"
+	scanStage   = "duckdb scan" // the peer's
 )
 
 // stages measures each stage of the job by itself, one after another over all
@@ -109,7 +112,7 @@ func (r *stageRun) all(ctx context.Context) error {
 		name string
 		run  func(context.Context) (bytes int64, err error)
 	}{
-		{"decode", r.decode}, {"split", r.split}, {"queue write", r.write}, {"queue read", r.read}, {"encode", r.encode}, {"put", r.put},
+		{decodeStage, r.decode}, {"split", r.split}, {"queue write", r.write}, {"queue read", r.read}, {"encode", r.encode}, {"put", r.put},
 	} {
 		if err := r.clock(ctx, s.name, s.run); err != nil {
 			return fmt.Errorf("stage %s: %w", s.name, err)
