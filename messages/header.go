@@ -29,6 +29,7 @@ const (
 	HeaderCommittedAt = "Loadfleet-Committed-At" // on a replayed commit: when the first one was stored
 	HeaderReplays     = "Loadfleet-Replays"      // on a replayed message: how often it came back from the dead letters
 	HeaderSettler     = "Loadfleet-Settler"      // on an outcome: the worker's process whose tally counts it
+	HeaderReplaces    = "Loadfleet-Replaces"     // on an outcome: Counts of the load that tallies have already, and that it takes the place of
 	HeaderTraceparent = "traceparent"            // W3C trace context, of a commit and of the loads made of it; optional
 	HeaderContentType = "Content-Type"
 	HeaderEncoding    = "Content-Encoding"

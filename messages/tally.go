@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,37 @@ func (c Counts) Merge(other Counts) {
 	}
 }
 
+// Take takes other counts away.
+func (c Counts) Take(other Counts) {
+	for result, n := range other {
+		c.merge(result, Count{}.minus(n))
+	}
+}
+
+// EncodeCounts writes counts as the value of [HeaderReplaces].
+func EncodeCounts(c Counts) string {
+	value, err := marshalASCII(c)
+	if err != nil {
+		panic(err) // numbers by texts always have a JSON form
+	}
+	return value
+}
+
+// ParseCounts reads what EncodeCounts wrote, and "" as none; its error is a
+// [*DecodeError].
+func ParseCounts(value string) (Counts, error) {
+	if value == "" {
+		return nil, nil
+	}
+	var c Counts
+	found := &mistakes{}
+	if err := json.Unmarshal([]byte(value), &c); err != nil {
+		found.add("header "+HeaderReplaces, "", "%v", err)
+	}
+	c.check("header "+HeaderReplaces, found)
+	return c, decoded("outcome", found)
+}
+
 func (c Counts) merge(result Result, n Count) {
 	sum := c[result].plus(n)
 	if sum == (Count{}) {
@@ -41,6 +73,10 @@ func (c Counts) merge(result Result, n Count) {
 
 func (n Count) plus(m Count) Count {
 	return Count{Loads: n.Loads + m.Loads, Rows: n.Rows + m.Rows, Bytes: n.Bytes + m.Bytes, Attempts: n.Attempts + m.Attempts}
+}
+
+func (n Count) minus(m Count) Count {
+	return Count{Loads: n.Loads - m.Loads, Rows: n.Rows - m.Rows, Bytes: n.Bytes - m.Bytes, Attempts: n.Attempts - m.Attempts}
 }
 
 // Total is all of it: every load that ended.

@@ -68,6 +68,9 @@ func (s *settler) outgoing(o *settlement) (all []outgoing) {
 	}
 	if o.sequence == 0 {
 		header := nats.Header{messages.HeaderSettler: {s.writer(o.tally.worker)}, jetstream.MsgTTLHeader: {KeepEvents.String()}}
+		if len(o.replaces) > 0 {
+			header.Set(messages.HeaderReplaces, messages.EncodeCounts(o.replaces))
+		}
 		all = append(all, outgoing{o, false, &nats.Msg{Subject: o.subject, Header: header, Data: o.body}, o.expect})
 	}
 	return all

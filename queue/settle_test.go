@@ -300,6 +300,62 @@ func TestP7CountsThroughReplays(t *testing.T) {
 	}
 }
 
+// TestP1KilledWhileReplaying breaks off at each line of the settling of a load that
+// came back from the dead letters, once and by the next delivery again: what was
+// counted of its first round is taken back all the same.
+func TestP1KilledWhileReplaying(t *testing.T) {
+	t.Parallel()
+	for _, kills := range []int{1, 2} {
+		for _, counted := range []bool{true, false} {
+			for _, at := range queue.Steps() {
+				t.Run(fmt.Sprintf("%d times/first round counted %v/%s", kills, counted, at), func(t *testing.T) {
+					t.Parallel()
+					f := queuetest.Start(t, shortLease)
+					ctx := within(t, 60*time.Second)
+					dispatch(t, f.Queue, "e", 1, messages.Fresh)
+					if counted {
+						must(t, "dead letter", next(t, openLoads(t, f.Queue)).DeadLetter(ctx, deadLetter(messages.ReasonDestination)))
+					} else {
+						dying := f.Connect(t, shortLease)
+						d := next(t, openLoads(t, dying))
+						killAt(dying, "outcome or object stored, unheard")
+						if d.DeadLetter(ctx, deadLetter(messages.ReasonDestination)) == nil {
+							t.Fatal("the one that was killed settled its load")
+						}
+					}
+					must(t, "replay", f.Replay(ctx, list(t, f.Queue, queue.DeadLetterFilter{})[0].Sequence, queue.Operation{}))
+					for range kills {
+						if loadsLeft(t, f.Queue) == 0 {
+							break // the line is none of this walk
+						}
+						dying := f.Connect(t, shortLease)
+						d := next(t, openLoads(t, dying))
+						killAt(dying, at)
+						_ = d.Done(ctx, loadedOutcome(d))
+					}
+					loads := openLoads(t, f.Queue)
+					for loadsLeft(t, f.Queue) > 0 {
+						d := next(t, loads)
+						must(t, "done", d.Done(ctx, loadedOutcome(d)))
+					}
+					account(t, f.Queue, "e", map[messages.Result]int{messages.Loaded: 1})
+				})
+			}
+		}
+	}
+}
+
+// killAt ends a queue as its process is killed, at a line of the settling.
+func killAt(q *queue.Queue, at string) {
+	queue.BreakAt(q, func(step string) error {
+		if step != at {
+			return nil
+		}
+		queue.Kill(q)
+		return queue.ErrClosed
+	})
+}
+
 // TestP7CompletedOnce: many say it at a time, and after a lost answer; it is
 // stored once.
 func TestP7CompletedOnce(t *testing.T) {

@@ -18,11 +18,10 @@ type settlement struct {
 	tally   tallyName
 	own     []byte // the body of our own outcome
 
-	again        bool              // something may stand: look before storing
-	expect       uint64            // what stands on the subject; 0 when nothing does
-	stood        *messages.Outcome // the outcome that is replaced
-	stoodCounted bool
-	taken        *messages.Outcome // an outcome of somebody else's, stored anew in our name
+	again    bool              // something may stand: look before storing
+	expect   uint64            // what stands on the subject; 0 when nothing does
+	replaces messages.Counts   // what tallies have of the load until ours has this outcome
+	taken    *messages.Outcome // an outcome of somebody else's, stored anew in our name
 
 	object        *messages.Object // nil when the load left none, or it is recorded
 	objectBody    []byte
@@ -44,7 +43,7 @@ func (s *settlement) counts() *messages.Outcome {
 
 // begin forgets what stood: nothing does.
 func (s *settlement) begin() {
-	s.expect, s.stood, s.stoodCounted, s.taken, s.body = 0, nil, false, nil, s.own
+	s.expect, s.replaces, s.taken, s.body = 0, nil, nil, s.own
 }
 
 // end tells the owner what became of the load.
@@ -120,7 +119,8 @@ type standing struct {
 	outcome  *messages.Outcome
 	body     []byte
 	sequence uint64
-	writer   string // of the tally; empty when none counts it
+	writer   string          // of the tally; empty when none counts it
+	replaces messages.Counts // what tallies have of the load until it is counted
 }
 
 // standing is the outcome on a subject; nil when there is none.
@@ -136,12 +136,17 @@ func (q *Queue) standing(ctx context.Context, subject string) (*standing, error)
 	if err != nil {
 		return nil, fmt.Errorf("outcome on %s: %w", subject, err)
 	}
-	return &standing{event.Outcome, m.Data, m.Sequence, m.Header.Get(messages.HeaderSettler)}, nil
+	replaces, err := messages.ParseCounts(m.Header.Get(messages.HeaderReplaces))
+	if err != nil {
+		return nil, fmt.Errorf("outcome on %s: %w", subject, err)
+	}
+	return &standing{event.Outcome, m.Data, m.Sequence, m.Header.Get(messages.HeaderSettler), replaces}, nil
 }
 
 // meet decides what is to be done about an outcome that stands and that is
 // not, or no longer, our own to count: nothing, when it stays and is counted;
-// else ours replaces it, or it is taken over.
+// else ours replaces it, or it is taken over. What it replaced itself, and whoever
+// stored it did not live to take back, is taken back by us.
 func (q *Queue) meet(ctx context.Context, s *settlement, stands *standing) error {
 	counted := true
 	if stands.writer != "" {
@@ -156,10 +161,13 @@ func (q *Queue) meet(ctx context.Context, s *settlement, stands *standing) error
 		}
 	}
 	s.begin()
-	s.expect = stands.sequence
+	s.expect, s.replaces = stands.sequence, stands.replaces
+	if counted {
+		s.replaces = messages.Counts{}
+		s.replaces.Add(stands.outcome, 1)
+	}
 	switch {
 	case !stays(stands.outcome, s.event.Outcome):
-		s.stood, s.stoodCounted = stands.outcome, counted
 	case counted:
 		s.object = nil
 		s.end(nil)

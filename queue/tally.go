@@ -46,9 +46,7 @@ func (s *settler) count(name tallyName, some []*settlement) *messages.Tally {
 	}
 	for _, o := range some {
 		next.Counts.Add(o.counts(), 1)
-		if o.stood != nil && o.stoodCounted {
-			next.Counts.Add(o.stood, -1)
-		}
+		next.Counts.Take(o.replaces)
 		next.Through = max(next.Through, o.sequence)
 	}
 	return next
