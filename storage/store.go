@@ -76,6 +76,7 @@ type Config struct {
 	FleetRoleARN string         // assumed before a customer's role; optional
 	STSEndpoint  string         // instead of AWS's own
 	RootCAs      *x509.CertPool // instead of AWS_CA_BUNDLE and the system's
+	Roots        *Roots         // AWS_CA_BUNDLE, for many stores; nil: this one reads it for itself
 }
 
 // The limits that S3 sets.
@@ -191,6 +192,13 @@ func newRetryer(cfg Config) aws.Retryer {
 // must not be bent by a profile or endpoint that happens to be configured on
 // the host, so nothing else of the loaded configuration is used.
 func loadProcess(ctx context.Context, a Access, cfg Config) (aws.Config, *http.Transport, error) {
+	roots := cfg.RootCAs
+	if roots == nil {
+		var err error
+		if roots, err = cmp.Or(cfg.Roots, &Roots{}).get(); err != nil {
+			return aws.Config{}, nil, err
+		}
+	}
 	builder := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = cfg.ConnectTimeout }).
 		WithTransportOptions(func(t *http.Transport) {
@@ -199,27 +207,25 @@ func loadProcess(ctx context.Context, a Access, cfg Config) (aws.Config, *http.T
 			t.TLSHandshakeTimeout = cfg.ConnectTimeout
 			t.ResponseHeaderTimeout = cfg.ReplyTimeout
 		})
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(builder)}
-	if a.Region != "" {
-		options = append(options, config.WithRegion(a.Region))
-	}
-	if a.ConnectionOption != optionRoleChain && a.ConnectionOption != optionOwn {
-		options = append(options,
-			config.WithSharedConfigFiles([]string{}), config.WithSharedCredentialsFiles([]string{}),
-			config.WithCredentialsProvider(aws.AnonymousCredentials{}))
-	}
-	base, err := config.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return aws.Config{}, nil, fmt.Errorf("load process configuration: %w", err)
-	}
-	if built, ok := base.HTTPClient.(*awshttp.BuildableClient); ok {
-		builder = built
+	var base aws.Config
+	if a.ConnectionOption == optionRoleChain || a.ConnectionOption == optionOwn {
+		options := []func(*config.LoadOptions) error{config.WithHTTPClient(builder)}
+		if a.Region != "" {
+			options = append(options, config.WithRegion(a.Region))
+		}
+		var err error
+		if base, err = config.LoadDefaultConfig(ctx, options...); err != nil {
+			return aws.Config{}, nil, fmt.Errorf("load process configuration: %w", err)
+		}
+		if built, ok := base.HTTPClient.(*awshttp.BuildableClient); ok {
+			builder = built
+		}
 	}
 	// A transport of our own, because the builder's cannot be closed.
 	transport := builder.GetTransport()
 	transport.DialContext = pooled(transport.DialContext)
-	if cfg.RootCAs != nil {
-		transport.TLSClientConfig.RootCAs = cfg.RootCAs
+	if roots != nil {
+		transport.TLSClientConfig.RootCAs = roots
 	}
 	return base, transport, nil
 }

@@ -130,6 +130,7 @@ func New(q *queue.Queue, k *destination.Keyring, cfg Config, log *zap.Logger) *W
 	w.tracer = newTracer(cfg.Tracer)
 	cfg.Storage.Observe = w.meters.requested
 	cfg.Storage.Connections = max(cfg.Storage.Connections, w.shares.total())
+	cfg.Storage.Roots = &storage.Roots{}
 	w.stores = newStores(q.Destinations(), k, cfg.Storage, log)
 	w.stores.changes = func(id string) { w.breakers.answered(id) }
 	w.stores.opened = func(s *destination.Settings) { w.shares.settings(s.ID, s.Weight, s.MaxConcurrency) }
