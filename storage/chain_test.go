@@ -20,6 +20,16 @@ func chained(t *testing.T) (s *storage.Store, tokens *storagetest.Proxy, objects
 	return open(t, a, cfg), tokens, objects
 }
 
+// sessionsAsked is how many sessions STS was asked for. A request that is sent once
+// more, because a connection was lost on a busy machine, is the same one.
+func sessionsAsked(tokens *storagetest.Proxy) int {
+	asked := map[string]bool{}
+	for _, r := range tokens.Requests(storagetest.TokenCall) {
+		asked[r.Header.Get("Amz-Sdk-Invocation-Id")] = true
+	}
+	return len(asked)
+}
+
 // TestSessionsAreCached has many puts at once share the sessions of one pass
 // through the chain.
 func TestSessionsAreCached(t *testing.T) {
@@ -35,7 +45,7 @@ func TestSessionsAreCached(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if n := len(tokens.Requests(storagetest.TokenCall)); n != 2 {
+	if n := sessionsAsked(tokens); n != 2 {
 		t.Errorf("%d calls to STS, want one for each of two roles", n)
 	}
 }
@@ -60,7 +70,7 @@ func TestSessionsAreRenewedBeforeTheyExpire(t *testing.T) {
 			for _, key := range []string{"first.csv", "second.csv"} {
 				storagetest.Put(t, s, bucket, storagetest.NewObject(key, key, small), storage.IfAbsent())
 			}
-			if n := len(tokens.Requests(storagetest.TokenCall)); n != test.calls {
+			if n := sessionsAsked(tokens); n != test.calls {
 				t.Errorf("%d calls to STS, want %d", n, test.calls)
 			}
 		})
@@ -77,7 +87,7 @@ func TestExpiredTokenInTheMiddle(t *testing.T) {
 	o := storagetest.NewObject("large.csv", "x", large)
 	storagetest.Put(t, s, bucket, o, storage.IfAbsent())
 	storagetest.Expect(t, s, bucket, o)
-	if n := len(tokens.Requests(storagetest.TokenCall)); n != 6 {
+	if n := sessionsAsked(tokens); n != 6 {
 		t.Errorf("%d calls to STS, want two to begin with and two for each renewal", n)
 	}
 }
