@@ -17,23 +17,23 @@ import (
 	"github.com/loadfleet/loadfleet/worker"
 )
 
-// goroutines gives the stacks that hold one of the texts.
-func goroutines(t *testing.T, texts ...string) string {
+// expectNoGoroutines waits until nothing of a worker runs any more; what it only
+// has to return from may do so behind its end.
+func expectNoGoroutines(t *testing.T) {
 	t.Helper()
 	var all bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&all, 1); err != nil {
-		t.Fatal(err)
-	}
-	var found []string
-	for stack := range strings.SplitSeq(all.String(), "\n\n") {
-		for _, text := range texts {
-			if strings.Contains(stack, text) {
-				found = append(found, stack)
-				break
-			}
+	defer func() {
+		if t.Failed() {
+			t.Log(all.String())
 		}
-	}
-	return strings.Join(found, "\n\n")
+	}()
+	await(t, "no goroutine is left behind", func() bool {
+		all.Reset()
+		if err := pprof.Lookup("goroutine").WriteTo(&all, 1); err != nil {
+			t.Fatal(err)
+		}
+		return !strings.Contains(all.String(), "loadfleet/worker.(*") && !strings.Contains(all.String(), "loadfleet/storage.(*")
+	})
 }
 
 // TestStopWithinGrace stops a worker whose load is on its way: it ends as if
@@ -52,9 +52,7 @@ func TestStopWithinGrace(t *testing.T) {
 	}
 	r.proxy.Await(within(t, 10*time.Second), t, storagetest.PutObject, 1)
 	stop()
-	if left := goroutines(t, "loadfleet/worker.(*", "loadfleet/storage.(*"); left != "" {
-		t.Errorf("goroutines left behind:\n%s", left)
-	}
+	expectNoGoroutines(t)
 	r.expect(l, content)
 	r.expectIdle()
 	states, err := r.Extractions(t.Context(), workspace)
@@ -80,9 +78,7 @@ func TestStopBeyondGrace(t *testing.T) {
 		}
 		r.proxy.Await(within(t, 10*time.Second), t, operation, 1)
 		stop()
-		if left := goroutines(t, "loadfleet/worker.(*", "loadfleet/storage.(*"); left != "" {
-			t.Errorf("goroutines left behind:\n%s", left)
-		}
+		expectNoGoroutines(t)
 		if v := r.log.verdicts(); v["release"] != 1 || len(v) != 1 {
 			t.Errorf("verdicts: got %v, want one release", v)
 		}
