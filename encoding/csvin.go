@@ -117,7 +117,7 @@ func (s *csvRows) read(w *window, batch int, maxRow int64, done func() error) (r
 			return rows, nil
 		}
 		if errors.Is(err, errLongRow) {
-			return rows, &RowError{Batch: batch, Row: rows + 1, Err: fmt.Errorf("%w (limit %d bytes)", err, maxRow)}
+			return rows, tooLong(batch, rows+1, maxRow)
 		}
 		if err != nil {
 			return rows, err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -48,7 +47,7 @@ type field struct {
 	column *columnBuilder
 	seen   *observed
 	next   *field // the field that followed last time
-	other  *field // the one that followed before that, when rows leave fields out
+	former *field // the one that followed before that, when rows leave fields out
 	key    []byte // how the key was written last, colon and blanks included
 	// Its first and last 8 bytes; of a shorter one all of it, under the mask.
 	head, tail, mask uint64
@@ -122,30 +121,29 @@ func (s *ndjson) read(w *window, batch int, maxRow int64, done func() error) (ro
 	}
 	for {
 		b, err := w.whole(maxRow)
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return rows, nil
+		case errors.Is(err, errLongRow):
+			return rows, tooLong(batch, rows+1, maxRow)
+		case err != nil:
+			return rows, err
 		}
-		p, end := 0, -1
-		if err == nil {
-			if p = skipBlanks(b, 0); b[p] == '\n' {
-				w.take(p + 1)
-				continue
-			}
-			if end = s.row(b, p); end < 0 {
-				end = lineEnd(b, p)
-				err = s.fault.err
-			}
-			if int64(end) > maxRow {
-				err = errLongRow
-			}
+		p := skipBlanks(b, 0)
+		if b[p] == '\n' {
+			w.take(p + 1)
+			continue
+		}
+		end := s.row(b, p)
+		fault := end < 0
+		if fault {
+			end = lineEnd(b, p)
 		}
 		switch {
-		case errors.Is(err, errLongRow):
-			return rows, &RowError{Batch: batch, Row: rows + 1, Err: fmt.Errorf("%w (limit %d bytes)", err, maxRow)}
-		case end < 0:
-			return rows, err
-		case err != nil:
-			return rows, &RowError{Batch: batch, Row: rows + 1, Column: s.fault.column, Value: shortened(s.fault.value), Err: err}
+		case int64(end) > maxRow:
+			return rows, tooLong(batch, rows+1, maxRow)
+		case fault:
+			return rows, &RowError{Batch: batch, Row: rows + 1, Column: s.fault.column, Value: shortened(s.fault.value), Err: s.fault.err}
 		}
 		w.take(end + 1)
 		rows++
@@ -253,7 +251,7 @@ func (s *ndjson) row(b []byte, p int) (end int) {
 // key reads the key at b[p] and what leads to its value, when it is not the one
 // that was expected behind the field before.
 func (s *ndjson) key(before *field, b []byte, p int) (*field, int) {
-	if g := before.other; g != nil && g.stands(b, p) {
+	if g := before.former; g != nil && g.stands(b, p) {
 		return g, skipBlanks(b, p+len(g.key))
 	}
 	start := p
@@ -289,7 +287,7 @@ func (s *ndjson) key(before *field, b []byte, p int) (*field, int) {
 		s.spelled += max(len(spelling)-cap(f.key), 0)
 		f.spell(spelling)
 	}
-	before.next, before.other = f, before.next
+	before.next, before.former = f, before.next
 	return f, p
 }
 

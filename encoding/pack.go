@@ -38,9 +38,9 @@ func (p *Packer) Pack(c Compression, body []byte) ([]byte, error) {
 	case Zstd:
 		if p.zstd == nil {
 			var err error
-			// A window that fits into a core's cache unpacks 6 % faster than the
-			// usual 4 MiB, and packs rows as tightly. The commit's SHA-256 covers
-			// the batch, so it needs no checksum of its own.
+			// With a window that fits into a core's cache instead of the usual 4 MiB,
+			// rows are unpacked and decoded in 6 % less time, and packed as tightly.
+			// The commit's SHA-256 covers the batch, so it needs no checksum of its own.
 			if p.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 				zstd.WithWindowSize(512<<10), zstd.WithEncoderCRC(false)); err != nil {
 				return nil, fmt.Errorf("pack: %w", err)

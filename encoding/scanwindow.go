@@ -34,6 +34,10 @@ func (e tooLarge) Error() string {
 
 var errLongRow = errors.New("is longer than a row may be: shorten it, or look for a quote that is never closed")
 
+func tooLong(batch int, row, limit int64) error {
+	return &RowError{Batch: batch, Row: row, Err: fmt.Errorf("%w (limit %d bytes)", errLongRow, limit)}
+}
+
 func (w *window) reset(r io.Reader, limit int64) {
 	if w.buf == nil {
 		w.buf = make([]byte, windowBytes+windowSlack)
