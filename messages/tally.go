@@ -19,9 +19,9 @@ type Count struct {
 // without loads, rows, bytes and attempts is left out.
 type Counts map[Result]Count
 
-// Add counts an outcome; with times -1 it takes one back.
-func (c Counts) Add(o *Outcome, times int64) {
-	c.merge(o.Result, Count{Loads: times, Rows: times * o.Rows, Bytes: times * o.Bytes, Attempts: times * int64(o.Attempts)})
+// Add counts an outcome.
+func (c Counts) Add(o *Outcome) {
+	c.merge(o.Result, Count{Loads: 1, Rows: o.Rows, Bytes: o.Bytes, Attempts: int64(o.Attempts)})
 }
 
 // Merge adds other counts.

@@ -86,11 +86,8 @@ func (x *ExtractionIndex) tally(subject string, t *messages.Tally) {
 	defer x.mu.Unlock()
 	s, before := x.at(t.Workspace, t.Extraction), x.tallies[subject]
 	if before != nil {
-		for result, n := range before.Counts {
-			minus := messages.Count{Loads: -n.Loads, Rows: -n.Rows, Bytes: -n.Bytes, Attempts: -n.Attempts}
-			s.Counts.Merge(messages.Counts{result: minus})
-			x.counts.Merge(messages.Counts{result: minus})
-		}
+		s.Counts.Take(before.Counts)
+		x.counts.Take(before.Counts)
 	}
 	s.Counts.Merge(t.Counts)
 	x.counts.Merge(t.Counts)

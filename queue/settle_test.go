@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func account(t *testing.T, q *queue.Queue, extraction string, want map[messages.
 		if err != nil {
 			t.Fatal(err)
 		}
-		walked.Add(&o, 1)
+		walked.Add(&o)
 	}
 	counts, err := q.Counts(ctx, "ws", extraction)
 	if err != nil {
@@ -75,18 +76,7 @@ func TestP1PowerFailsWhileSettling(t *testing.T) {
 				f := queuetest.Start(t, shortLease)
 				dispatch(t, f.Queue, "e", 3, messages.Fresh)
 				killed := f.Connect(t, shortLease)
-				var once sync.Once
-				reached := make(chan struct{})
-				queue.BreakAt(killed, func(step string) error {
-					if step != at {
-						return nil
-					}
-					once.Do(func() {
-						close(reached)
-						queue.Kill(killed)
-					})
-					return queue.ErrClosed
-				})
+				reached := killAt(killed, at)
 				d := next(t, openLoads(t, killed))
 				end := func(ctx context.Context, d *queue.LoadDelivery) error {
 					if dies {
@@ -94,16 +84,8 @@ func TestP1PowerFailsWhileSettling(t *testing.T) {
 					}
 					return d.Done(ctx, loadedOutcome(d))
 				}
-				err := end(within(t, 20*time.Second), d)
-				select {
-				case <-reached:
-					if err == nil {
-						t.Error("the one that was killed settled its load")
-					}
-				default:
-					if err != nil {
-						t.Fatal(err)
-					}
+				if err := end(within(t, 20*time.Second), d); (err != nil) != reached() {
+					t.Fatalf("killed at its line: %v, and the load was settled with %v", reached(), err)
 				}
 				loads := openLoads(t, f.Queue)
 				for n := range 3 {
@@ -330,8 +312,10 @@ func TestP1KilledWhileReplaying(t *testing.T) {
 						}
 						dying := f.Connect(t, shortLease)
 						d := next(t, openLoads(t, dying))
-						killAt(dying, at)
-						_ = d.Done(ctx, loadedOutcome(d))
+						reached := killAt(dying, at)
+						if err := d.Done(ctx, loadedOutcome(d)); (err != nil) != reached() {
+							t.Fatalf("killed at its line: %v, and the load was settled with %v", reached(), err)
+						}
 					}
 					loads := openLoads(t, f.Queue)
 					for loadsLeft(t, f.Queue) > 0 {
@@ -345,15 +329,22 @@ func TestP1KilledWhileReplaying(t *testing.T) {
 	}
 }
 
-// killAt ends a queue as its process is killed, at a line of the settling.
-func killAt(q *queue.Queue, at string) {
+// killAt ends a queue as its process is killed, at a line of the settling, and
+// tells whether it came there.
+func killAt(q *queue.Queue, at string) (reached func() bool) {
+	var once sync.Once
+	var killed atomic.Bool
 	queue.BreakAt(q, func(step string) error {
 		if step != at {
 			return nil
 		}
-		queue.Kill(q)
+		once.Do(func() {
+			killed.Store(true)
+			queue.Kill(q)
+		})
 		return queue.ErrClosed
 	})
+	return killed.Load
 }
 
 // TestP7CompletedOnce: many say it at a time, and after a lost answer; it is

@@ -164,10 +164,10 @@ func (q *Queue) meet(ctx context.Context, s *settlement, stands *standing) error
 	s.expect, s.replaces = stands.sequence, stands.replaces
 	if counted {
 		s.replaces = messages.Counts{}
-		s.replaces.Add(stands.outcome, 1)
+		s.replaces.Add(stands.outcome)
 	}
 	switch {
-	case !stays(stands.outcome, s.event.Outcome):
+	case !stays(stands.outcome, s.event.Outcome): // ours replaces it
 	case counted:
 		s.object = nil
 		s.end(nil)

@@ -45,7 +45,7 @@ func (s *settler) count(name tallyName, some []*settlement) *messages.Tally {
 		Counts: maps.Clone(t.counts), Through: t.through, Time: time.Now().UTC(),
 	}
 	for _, o := range some {
-		next.Counts.Add(o.counts(), 1)
+		next.Counts.Add(o.counts())
 		next.Counts.Take(o.replaces)
 		next.Through = max(next.Through, o.sequence)
 	}

@@ -237,7 +237,7 @@ func (v *verification) outcomes(ctx context.Context) (left []messages.Outcome, e
 		v.report.Outcomes++
 		v.report.Results[o.Result]++
 		v.report.Rows += o.Rows
-		v.walked.Add(&o, 1)
+		v.walked.Add(&o)
 		if !v.belongs(&o) {
 			continue
 		}
