@@ -188,9 +188,9 @@ func newRetryer(cfg Config) aws.Retryer {
 }
 
 // loadProcess reads what the process's environment contributes: the CA bundle
-// always, credentials only for a role chain. A destination with its own keys
-// must not be bent by a profile or endpoint that happens to be configured on
-// the host, so nothing else of the loaded configuration is used.
+// always, the SDK's configuration only where the process's own credentials are
+// used. A destination with its own keys must not be bent by a profile or endpoint
+// that happens to be configured on the host.
 func loadProcess(ctx context.Context, a Access, cfg Config) (aws.Config, *http.Transport, error) {
 	roots := cfg.RootCAs
 	if roots == nil {

@@ -40,9 +40,9 @@ type stores struct {
 	cfg          storage.Config
 	log          *zap.Logger
 
-	changes func(id string)             // hears of destinations that were changed
-	opened  func(*destination.Settings) // and of those that are opened
-	look    func(ctx context.Context, id string) (*openStore, error)
+	changes func(id string)                                          // hears of destinations that were changed
+	opened  func(*destination.Settings)                              // and of those that are opened
+	look    func(ctx context.Context, id string) (*openStore, error) // is lookUp, but in tests
 
 	mu        sync.Mutex
 	open      map[string]*openStore
@@ -81,8 +81,9 @@ type opening struct {
 }
 
 // get is the destination's store; the caller gives it back. Of the loads that
-// want it at once, the first opens it: after a worker's start that are all of its
-// slots, and to open a store takes as long as a put.
+// want it at once, the first opens it, and the others take what it found, some
+// milliseconds old as what the watch says is: after a worker's start that are all
+// of its slots, and each would ask the queue, unseal the key and connect.
 func (s *stores) get(ctx context.Context, id string) (*openStore, error) {
 	for {
 		s.mu.Lock()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"runtime"
+
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -15,16 +17,16 @@ import (
 // slowStores say when a destination is looked up, which ends when it is told to.
 type slowStores struct {
 	*stores
-	began chan context.Context
+	began chan struct{}
 	end   chan error
 }
 
 func newSlowStores(t *testing.T) *slowStores {
 	t.Helper()
-	l := &slowStores{stores: newStores(nil, nil, storage.Config{}, zap.NewNop()), began: make(chan context.Context), end: make(chan error)}
+	l := &slowStores{stores: newStores(nil, nil, storage.Config{}, zap.NewNop()), began: make(chan struct{}), end: make(chan error)}
 	l.followed = true
 	l.look = func(ctx context.Context, id string) (*openStore, error) {
-		l.began <- ctx
+		l.began <- struct{}{}
 		if err := <-l.end; err != nil {
 			return nil, err
 		}
@@ -44,7 +46,7 @@ type got struct {
 	err   error
 }
 
-// want asks for the destination for n loads, and returns when all of them wait.
+// want asks for the destination for n loads, each of which says what it was given.
 func (l *slowStores) want(ctx context.Context, n int) <-chan got {
 	all := make(chan got, n)
 	for range n {
@@ -59,7 +61,7 @@ func (l *slowStores) want(ctx context.Context, n int) <-chan got {
 // wanted waits until n loads want the destination.
 func (l *slowStores) wanted(t *testing.T, n int) {
 	t.Helper()
-	for t.Context().Err() == nil {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); runtime.Gosched() {
 		l.mu.Lock()
 		p := l.opening["acme"]
 		is := p != nil && p.wanted == n
@@ -67,8 +69,8 @@ func (l *slowStores) wanted(t *testing.T, n int) {
 		if is {
 			return
 		}
-		runtime.Gosched()
 	}
+	t.Fatalf("within a minute: no %d loads that want the destination", n)
 }
 
 // TestStoresOpenOnce wants a destination for many loads at once: it is opened for
