@@ -146,3 +146,27 @@ func TestMedians(t *testing.T) {
 		t.Error("the measurements were changed")
 	}
 }
+
+// The report sets the peer's reading of the rows beside our decode stage, and
+// leaves it out where it was not measured.
+func TestScanInReport(t *testing.T) {
+	of := func(format encoding.Format, alone ...stage) measurement {
+		return measurement{
+			kind: kind{Side: sideLoadfleet, Endpoint: endpointQuiet, Sync: syncAlways, Shape: shape{2000, 5, 4}, Format: format, Cores: 1}, Wall: 1, Rows: 2000,
+			Stages: append([]stage{{Name: "publish", Wall: 0.5}, {Name: "dispatch", Wall: 0.25}, {Name: "load", Wall: 0.25}}, alone...),
+		}
+	}
+	decode, theirs := stage{Name: decodeStage, Wall: 2, CPU: 2}, stage{Name: scanStage, Wall: 5, CPU: 5}
+	all := []measurement{of(encoding.CSV, decode, theirs), of(encoding.JSON, decode), of(encoding.Avro)}
+	path := filepath.Join(t.TempDir(), "report.md")
+	if err := (&benchResult{Medians: all, Measurements: all}).writeReport(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "**NDJSON to columns**"); n != 1 || !strings.Contains(string(text), "takes 2.00 s of CPU. DuckDB takes 5.00 s") || !strings.Contains(string(text), "**2.50 times** as long") {
+		t.Errorf("the report says it %d times, want once, of 5 s and 2 s:\n%s", n, text)
+	}
+}

@@ -131,17 +131,20 @@ func (m *measurement) alone() []stage {
 	return m.Stages[jobStages:]
 }
 
-// scan is the decode stage beside the peer's reading of the same rows; nil when
-// that was not measured.
-func (m *measurement) scan() map[string]stage {
-	stages := map[string]stage{}
-	for _, s := range m.alone() {
-		stages[s.Name] = s
+// scan is our decode stage beside the peer's reading of the same rows.
+type scan struct{ Ours, Theirs stage }
+
+// scan is nil when the peer's was not measured.
+func (m *measurement) scan() *scan {
+	all := m.alone()
+	named := func(name string) int {
+		return slices.IndexFunc(all, func(s stage) bool { return s.Name == name })
 	}
-	if _, ok := stages[scanStage]; !ok {
+	ours, theirs := named(decodeStage), named(scanStage)
+	if ours < 0 || theirs < 0 {
 		return nil
 	}
-	return map[string]stage{"Ours": stages[decodeStage], "Theirs": stages[scanStage]}
+	return &scan{all[ours], all[theirs]}
 }
 
 func (r *benchResult) bytesIn(of shape) int64 {
