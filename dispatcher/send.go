@@ -186,7 +186,7 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, pac
 		if unpacked <= d.cfg.InlineBytes {
 			sum := sha256.Sum256(b)
 			l.Inline = &messages.RowsRef{
-				Bytes: int64(len(b)), Packed: encoding.PackedS2, Unpacked: int64(unpacked), SHA256: hex.EncodeToString(sum[:]),
+				Bytes: int64(len(b)), Packed: encoding.PackedColumns, Unpacked: int64(unpacked), SHA256: hex.EncodeToString(sum[:]),
 			}
 			return bytes.Clone(b), nil
 		}
@@ -199,7 +199,7 @@ func (d *Dispatcher) pack(ctx context.Context, l *messages.Load, try string, pac
 		}
 	}
 	ref := slices.Close()
-	ref.Packed = encoding.PackedS2
+	ref.Packed = encoding.PackedColumns
 	l.Slices = []messages.SliceRef{ref}
 	return nil, nil
 }

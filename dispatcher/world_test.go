@@ -311,21 +311,23 @@ func keys(loads []sent) []string {
 // rows is a load's rows.
 func (w *world) rows(l sent) *encoding.Rows {
 	w.t.Helper()
-	parts := [][]byte{l.payload}
-	if l.Inline == nil {
-		parts = nil
+	var parts [][]byte
+	var packing string
+	if l.Inline != nil {
+		parts, packing = [][]byte{l.payload}, l.Inline.Packed
+	} else {
 		for _, ref := range l.Slices {
 			for b, err := range w.Slice(w.within(), ref) {
 				if err != nil {
 					w.t.Fatal(err)
 				}
-				parts = append(parts, b)
+				parts, packing = append(parts, b), ref.Packed
 			}
 		}
 	}
 	var all []*encoding.Rows
 	for _, b := range parts {
-		r, err := new(encoding.RowsUnpacker).Unpack(b)
+		r, err := new(encoding.RowsUnpacker).Unpack(packing, b)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -86,11 +86,11 @@ func (p Partition) Lacks(held AccountSet) int {
 	return p.Holds.Lacks(held)
 }
 
-// RowsRef describes rows carried in a payload: encoding.MarshalRows, packed or not.
+// RowsRef describes rows carried in a payload, as encoding.RowsUnpacker reads them.
 type RowsRef struct {
 	Bytes    int64  `json:"bytes"`
-	Packed   string `json:"packed,omitempty"`   // encoding.PackedS2, or empty: as they are
-	Unpacked int64  `json:"unpacked,omitempty"` // bytes of packed rows when they are not
+	Packed   string `json:"packed,omitempty"`   // how, by name: encoding.PackedColumns; empty: not at all
+	Unpacked int64  `json:"unpacked,omitempty"` // bytes of memory that packed rows are unpacked into
 	SHA256   string `json:"sha256"`             // over the payload
 }
 
@@ -246,7 +246,9 @@ func (l *Load) checkRows(flaw func(field, format string, args ...any)) {
 	}
 }
 
-func validPacking(name string) bool { return name == "" || name == encoding.PackedS2 }
+func validPacking(name string) bool {
+	return name == "" || name == encoding.PackedColumns || name == encoding.PackedS2
+}
 
 // Days is the span From to To as days since 1970-01-01, both inclusive; the
 // whole calendar when the partition is not bound to days.

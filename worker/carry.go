@@ -229,11 +229,7 @@ func (w *Worker) rows(ctx context.Context, d *queue.LoadDelivery) iter.Seq2[*enc
 }
 
 func unmarshal(u *encoding.RowsUnpacker, packed string, b []byte) (*encoding.Rows, error) {
-	read := encoding.UnmarshalRows
-	if packed == encoding.PackedS2 {
-		read = u.Unpack
-	}
-	rows, err := read(b)
+	rows, err := u.Unpack(packed, b)
 	if err != nil {
 		return nil, undecodable("%w", err)
 	}

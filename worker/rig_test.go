@@ -254,21 +254,23 @@ func (r *rig) load(s spec) (*messages.Load, []byte) {
 	l.ID = messages.LoadID(l.Workspace, l.Extraction, l.Bucket, l.Key)
 	var payload []byte
 	if s.slices == 0 {
-		payload = pack(r.t, s.rows)
+		var unpacked int
+		payload, unpacked = pack(r.t, s.rows)
 		sum := sha256.Sum256(payload)
 		l.Inline = &messages.RowsRef{
-			Bytes: int64(len(payload)), Packed: encoding.PackedS2, Unpacked: int64(len(marshal(r.t, s.rows))), SHA256: hex.EncodeToString(sum[:]),
+			Bytes: int64(len(payload)), Packed: encoding.PackedColumns, Unpacked: int64(unpacked), SHA256: hex.EncodeToString(sum[:]),
 		}
 	} else {
 		w := r.Slices(ctx, messages.SliceSubject(l.Extraction, l.ID, "try"))
 		for i := range s.slices {
 			part := s.rows.Slice(i*s.rows.Len()/s.slices, (i+1)*s.rows.Len()/s.slices)
-			if err := w.Write(ctx, int64(part.Len()), pack(r.t, part)); err != nil {
+			b, _ := pack(r.t, part)
+			if err := w.Write(ctx, int64(part.Len()), b); err != nil {
 				r.t.Fatal(err)
 			}
 		}
 		ref := w.Close()
-		ref.Packed = encoding.PackedS2
+		ref.Packed = encoding.PackedColumns
 		l.Slices = []messages.SliceRef{ref}
 	}
 	if s.change != nil {
@@ -291,22 +293,13 @@ func (r *rig) send(l *messages.Load, payload []byte, dispatch string) {
 	}
 }
 
-func pack(t testing.TB, rows *encoding.Rows) []byte {
+func pack(t testing.TB, rows *encoding.Rows) (packed []byte, unpacked int) {
 	t.Helper()
-	b, _, err := new(encoding.RowsPacker).Pack(rows)
+	packed, unpacked, err := new(encoding.RowsPacker).Pack(rows)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
-}
-
-func marshal(t testing.TB, rows *encoding.Rows) []byte {
-	t.Helper()
-	b, err := encoding.MarshalRows(rows)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return packed, unpacked
 }
 
 func schema(t testing.TB) *encoding.Schema {

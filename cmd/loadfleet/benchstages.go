@@ -208,19 +208,21 @@ func (r *stageRun) split(context.Context) (size int64, err error) {
 // write packs each partition's rows and dispatches its load.
 func (r *stageRun) write(ctx context.Context) (size int64, err error) {
 	out := r.node.queue.Dispatch(ctx, benchWorkspace, benchStagesID, "plan")
+	var packer encoding.RowsPacker
 	for i := range r.parts {
 		p := &r.parts[i]
-		if p.payload, err = encoding.MarshalRows(encoding.Concat(p.rows...)); err != nil {
+		packed, unpacked, err := packer.Pack(encoding.Concat(p.rows...))
+		if err != nil {
 			return 0, err
 		}
-		p.rows = nil
+		p.payload, p.rows = bytes.Clone(packed), nil
 		size += int64(len(p.payload))
 		sum := sha256.Sum256(p.payload)
 		load := &messages.Load{
 			Version: messages.Version, ID: messages.LoadID(benchWorkspace, benchStagesID, benchBucket, p.key),
 			Workspace: benchWorkspace, Destination: benchBucket, Extraction: benchStagesID, Lane: messages.Fresh, Generation: 1,
 			Bucket: benchBucket, Key: p.key, File: messages.FileSpec{Format: r.Kind.Format, Separator: r.separator()}, Rows: p.n, Time: time.Now().UTC(),
-			Inline: &messages.RowsRef{Bytes: int64(len(p.payload)), SHA256: hex.EncodeToString(sum[:])},
+			Inline: &messages.RowsRef{Bytes: int64(len(p.payload)), Packed: encoding.PackedColumns, Unpacked: int64(unpacked), SHA256: hex.EncodeToString(sum[:])},
 		}
 		if err := out.Add(ctx, load, p.payload); err != nil {
 			return 0, err
@@ -248,6 +250,7 @@ func (r *stageRun) read(ctx context.Context) (size int64, err error) {
 	defer loads.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	unpackers := sync.Pool{New: func() any { return new(encoding.RowsUnpacker) }}
 	var mu sync.Mutex
 	left := len(r.parts)
 	r.each(r.slots(), func() bool {
@@ -260,7 +263,9 @@ func (r *stageRun) read(ctx context.Context) (size int64, err error) {
 		}
 		d, err := loads.Next(ctx)
 		if err == nil {
-			_, err = encoding.UnmarshalRows(d.Payload)
+			unpacker := unpackers.Get().(*encoding.RowsUnpacker)
+			_, err = unpacker.Unpack(d.Load.Inline.Packed, d.Payload)
+			unpackers.Put(unpacker)
 		}
 		if err == nil {
 			err = d.Done(ctx, messages.Outcome{
@@ -295,9 +300,10 @@ func (r *stageRun) each(n int, do func() bool) {
 // encode writes each load's file, on one core.
 func (r *stageRun) encode(context.Context) (size int64, err error) {
 	var out bytes.Buffer
+	var unpacker encoding.RowsUnpacker
 	for i := range r.parts {
 		p := &r.parts[i]
-		rows, err := encoding.UnmarshalRows(p.payload)
+		rows, err := unpacker.Unpack(encoding.PackedColumns, p.payload)
 		if err != nil {
 			return 0, err
 		}
