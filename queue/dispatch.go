@@ -17,9 +17,11 @@ import (
 )
 
 // A chunk of loads is published at once or not at all. The server takes 1000
-// messages: the marker and these loads.
+// messages: the marker and these loads. Workers begin with the first chunk, which
+// is small, so that they need not wait for the rows of many loads.
 const (
 	chunkLoads = 999
+	firstBytes = 1 << 20
 	chunkBytes = 8 << 20
 )
 
@@ -121,8 +123,11 @@ func (d *Dispatch) add(ctx context.Context, m *nats.Msg) error {
 	if passed, err := d.pass(ctx, m.Subject); passed || err != nil {
 		return err
 	}
-	size := m.Size()
-	if len(d.loads) == chunkLoads || (len(d.loads) > 0 && d.bytes+size > chunkBytes) {
+	size, most := m.Size(), chunkBytes
+	if d.chunk == 0 {
+		most = firstBytes
+	}
+	if len(d.loads) == chunkLoads || (len(d.loads) > 0 && d.bytes+size > most) {
 		if err := d.flush(ctx); err != nil {
 			return err
 		}
