@@ -21,16 +21,24 @@ type actor struct {
 	log   *zap.Logger
 }
 
-// actor runs one role on a queue of the network until ctx ends.
+// actor runs one role on a queue of the network until ctx ends. One that is
+// stopped before it is ready has done nothing, and that well.
 func (p *program) actor(ctx context.Context, role string, run func(context.Context, *actor) error) (err error) {
 	log := p.logger(p.settings.level())
+	stopped := func(err error) error {
+		if ctx.Err() == nil {
+			return err
+		}
+		log.Info(role+" stopped before it was ready", zap.Error(err))
+		return nil
+	}
 	q, err := p.settings.connect(ctx, role, log)
 	if err != nil {
-		return err
+		return stopped(err)
 	}
 	defer func() { err = errors.Join(err, q.Close(context.WithoutCancel(ctx))) }()
 	if err := q.Check(ctx); err != nil {
-		return fmt.Errorf("%s: %w", role, err)
+		return stopped(fmt.Errorf("%s: %w", role, err))
 	}
 	if p.settings.profile != "" {
 		stop, failed := profileTo(p.settings.profile)

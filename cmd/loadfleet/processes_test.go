@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"testing"
 
@@ -186,4 +187,24 @@ func TestStoppedDispatcherGivesBack(t *testing.T) {
 		t.Errorf("the second dispatcher: %v\n%s", err, second.err.tail())
 	}
 	f.stop(second)
+}
+
+// TestStoppedWhileItConnects stops a worker that waits for a broker's first word: it
+// had nothing to lose, and ends well.
+func TestStoppedWhileItConnects(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, t.TempDir())
+	f.up("--servers-only")
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	p := f.command("worker", "--nats-url", "nats://"+silent.Addr().String())
+	conn, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	f.stop(p)
 }
