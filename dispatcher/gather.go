@@ -90,7 +90,7 @@ func (g *gathering) collect(ctx context.Context, cancel context.CancelFunc) erro
 		}
 	}
 	next := &span{}
-	size, rows, read := 0, int64(0), int64(0)
+	size, rows, collected := 0, int64(0), int64(0)
 	send := func() error {
 		next.made = make(chan sorted, 1)
 		select {
@@ -105,8 +105,8 @@ func (g *gathering) collect(ctx context.Context, cancel context.CancelFunc) erro
 	}
 	add := func(b messages.Batch, file *messages.StagedFile) error {
 		next.batches, next.file = append(next.batches, b), file
-		rows, read = rows+g.parts[b.Ordinal-1].Rows, read+int64(len(b.Body))
-		if size += len(b.Body); file != nil || size >= g.spanBytes(size, read, rows) {
+		rows, collected = rows+g.parts[b.Ordinal-1].Rows, collected+int64(len(b.Body))
+		if size += len(b.Body); file != nil || size >= g.spanBytes(size, collected, rows) {
 			return send()
 		}
 		return nil
@@ -126,10 +126,11 @@ func (g *gathering) collect(ctx context.Context, cancel context.CancelFunc) erro
 	return err
 }
 
-// spanBytes is how many bytes of bodies a span has, of which size are in it, when
-// so many were read of so many rows: what makes about one chunk, with some room. The
-// last ones are smaller, so that readers end at about the same time.
-func (g *gathering) spanBytes(size int, read, rows int64) int {
+// spanBytes is how many bytes of bodies the next span is to have: what makes about
+// one chunk, with some room. It has size already, and so far all spans have
+// collected bytes of rows. The last ones are smaller, so that readers end at about
+// the same time.
+func (g *gathering) spanBytes(size int, collected, rows int64) int {
 	grows := g.grows.Load()
 	if grows == 0 {
 		return firstSpan
@@ -137,7 +138,8 @@ func (g *gathering) spanBytes(size int, read, rows int64) int {
 	chunk := g.d.cfg.chunkBytes()
 	full := min(chunk*1024/grows*9/10, chunk/2)
 	readers := int64(g.d.cfg.Readers)
-	if left := int64(size) + (g.e.commit.Rows-rows)*read/max(rows, 1); left < readers*full {
+	perRow := float64(collected) / float64(max(rows, 1))
+	if left := int64(size) + int64(float64(g.e.commit.Rows-rows)*perRow); left < readers*full {
 		return int(max(left/(readers+1), full/3))
 	}
 	return int(full)

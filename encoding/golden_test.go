@@ -2,7 +2,9 @@ package encoding
 
 import (
 	"bytes"
+	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"math/big"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
+	"github.com/klauspost/compress/s2"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -197,6 +200,36 @@ func TestGolden(t *testing.T) {
 					name, len(got), len(want), got, want)
 			}
 		})
+	}
+}
+
+// TestGoldenPacked reads rows that were packed for the queue before: they wait there,
+// and among the dead letters, for versions that are not written yet.
+func TestGoldenPacked(t *testing.T) {
+	for _, packing := range []string{PackedColumns, PackedS2} {
+		for _, l := range []layout{plainLayout, dictionaryLayout} {
+			rows := goldenRows(t, l)
+			path := filepath.Join("..", "testdata", "golden", fmt.Sprintf("rows.%s.%s", l, packing))
+			if *update {
+				packed, _, err := new(RowsPacker).Pack(rows)
+				if packing == PackedS2 {
+					packed = s2.Encode(nil, marshal(t, rows))
+				}
+				if err := errors.Join(err, os.WriteFile(path, packed, 0o644)); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			packed, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := new(RowsUnpacker).Unpack(packing, packed)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			checkSame(t, rows, got)
+		}
 	}
 }
 

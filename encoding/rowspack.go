@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
 	"github.com/klauspost/compress/s2"
@@ -16,9 +17,13 @@ const (
 	PackedS2      = "s2"      // what MarshalRows writes, as one block of S2: read, no longer written
 )
 
-// maxUnpacked bounds rows that travel in one message, in bytes of memory: what
-// one message may make a reader reserve.
-const maxUnpacked = 64 << 20
+const (
+	// maxUnpacked bounds rows that travel in one message, in bytes of memory: what
+	// one message may make a reader reserve.
+	maxUnpacked = 64 << 20
+	// maxSchemaText bounds their schema, as JSON: MaxColumns of a KB each.
+	maxSchemaText = 4 << 20
+)
 
 // RowsPacker packs rows for the queue. A queue writes a message to disk, syncs it
 // and moves it through two connections, so that each byte of it costs; and a
@@ -27,7 +32,7 @@ const maxUnpacked = 64 << 20
 // (https://github.com/klauspost/compress/tree/master/s2). The zero value is ready.
 // It is not safe for concurrent use.
 //
-// Packed rows are three sections. The head are four uvarints: the rows, the bytes
+// Packed rows are three sections. The head is four uvarints: the rows, the bytes
 // of memory that they are unpacked into, and the lengths of the numbers and of the
 // schema. The numbers are, for each column in turn:
 //
@@ -56,8 +61,9 @@ const (
 	markCoded
 )
 
-// Pack packs rows and says how much memory they are unpacked into. The result is
-// valid until the next call. Rows of more than 64 MiB are refused.
+// Pack packs rows and says how much memory they take when they are unpacked, of
+// which the head has what their values take. The result is valid until the next
+// call. Rows of more than 64 MiB are refused, and a schema of more than 4 MiB.
 func (p *RowsPacker) Pack(rows *Rows) (packed []byte, unpacked int, err error) {
 	if p.schema != rows.schema {
 		if p.schemaJSON, err = json.Marshal(rows.schema); err != nil {
@@ -65,13 +71,16 @@ func (p *RowsPacker) Pack(rows *Rows) (packed []byte, unpacked int, err error) {
 		}
 		p.schema = rows.schema
 	}
+	if len(p.schemaJSON) > maxSchemaText {
+		return nil, 0, fmt.Errorf("pack rows: a schema of %d bytes: at most %d are taken", len(p.schemaJSON), maxSchemaText)
+	}
 	p.b, p.text = p.b[:0], append(p.text[:0], p.schemaJSON...)
 	size := 0
 	for i := range rows.vectors {
 		v, t := &rows.vectors[i], rows.schema.columns[i].Type
 		size += v.unpackedSize(t)
 		p.column(t, v)
-		if size+len(p.text) > maxUnpacked {
+		if max(size+len(p.text), len(p.b)) > maxUnpacked-8 {
 			return nil, 0, fmt.Errorf("pack rows: %d rows take more than the %d bytes that one message may have", rows.n, maxUnpacked)
 		}
 	}
@@ -83,7 +92,7 @@ func (p *RowsPacker) Pack(rows *Rows) (packed []byte, unpacked int, err error) {
 	p.block = append(p.block, p.b...)
 	p.block = slices.Grow(p.block, s2.MaxEncodedLen(len(p.text)))
 	text := s2.Encode(p.block[len(p.block):cap(p.block)], p.text)
-	return p.block[:len(p.block)+len(text)], size, nil
+	return p.block[:len(p.block)+len(text)], size + len(rows.vectors)*int(unsafe.Sizeof(vector{})), nil
 }
 
 // unpackedSize is what a column takes unpacked, beside its text.

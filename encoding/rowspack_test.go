@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -133,20 +134,44 @@ func TestPackedRowsRefuse(t *testing.T) {
 	if _, err := u.Unpack(PackedS2, bomb); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("%d bytes that unpack to %d: got %v", len(bomb), maxUnpacked+1, err)
 	}
+	packing := func(rows, size uint64, numbers, schema []byte) []byte {
+		b := binary.AppendUvarint(binary.AppendUvarint(nil, rows), size)
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(len(numbers))), uint64(len(schema)))
+		return append(append(b, numbers...), s2.Encode(nil, schema)...)
+	}
+	taken := func(do func()) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		do()
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
 	// Numbers of no width: a few bytes that stand for any number of rows.
 	schema := []byte(`[{"name":"n","type":"int64"}]`)
 	for _, tc := range []struct{ rows, size uint64 }{
 		{maxUnpacked / 8, maxUnpacked + 64}, {1 << 40, 64}, {8, 32}, {8, 32 + 8*9}, {8, maxUnpacked}, {math.MaxUint64, math.MaxUint64},
 	} {
-		numbers := appendRun([]byte{0}, []int64{7, 7})
-		b := binary.AppendUvarint(binary.AppendUvarint(nil, tc.rows), tc.size)
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(len(numbers))), uint64(len(schema)))
-		b = append(append(b, numbers...), s2.Encode(nil, schema)...)
-		if rows, err := u.Unpack(PackedColumns, b); err == nil {
-			t.Errorf("%d rows in %d bytes were taken for %d", tc.rows, tc.size, rows.Len())
+		b := packing(tc.rows, tc.size, appendRun([]byte{0}, []int64{7, 7}), schema)
+		if n := taken(func() {
+			if rows, err := u.Unpack(PackedColumns, b); err == nil {
+				t.Errorf("%d rows in %d bytes were taken for %d", tc.rows, tc.size, rows.Len())
+			}
+		}); n > maxUnpacked+1<<20 || tc.size > maxUnpacked && n > 1<<20 {
+			t.Errorf("%d rows in %d bytes: %d bytes were reserved", tc.rows, tc.size, n)
 		}
-		if tc.size > maxUnpacked && cap(u.memory) > maxUnpacked {
-			t.Errorf("%d bytes were reserved", cap(u.memory))
+	}
+	// So do columns of the shortest schema there is, which S2 packs to nothing.
+	many := []byte("[" + strings.Repeat(`{},`, 1<<20) + "{}]")
+	if n := taken(func() {
+		if _, err := u.Unpack(PackedColumns, packing(0, uint64(wirePadded(len(many))), nil, many)); err == nil || !strings.Contains(err.Error(), "columns") {
+			t.Errorf("a schema of a million columns: got %v", err)
+		}
+	}); n > 16<<20 {
+		t.Errorf("a schema of a million columns: %d bytes were reserved", n)
+	}
+	for _, damaged := range []string{"", "{}", "[", "[{}", `[{"name":"n","type":"int64"}] `, `[{"name":"n","type":"int64"}]]`, `[{"name":"n","type":"int65"}]`, `[{"name":"","type":"int64"}]`, "[]"} {
+		if _, err := u.Unpack(PackedColumns, packing(0, uint64(wirePadded(len(damaged))), appendRun([]byte{0}, []int64{}), []byte(damaged))); err == nil {
+			t.Errorf("schema %q was taken", damaged)
 		}
 	}
 	if _, err := u.Unpack(PackedColumns, packed); err != nil {
@@ -212,15 +237,18 @@ func BenchmarkUnpackRows(b *testing.B) {
 
 func FuzzUnpackRows(f *testing.F) {
 	for _, tc := range shapes {
-		packed, _, err := new(RowsPacker).Pack(randomRows(newRand(), everyKind(), min(tc.n, 20), tc.of))
+		rows := randomRows(newRand(), everyKind(), min(tc.n, 20), tc.of)
+		packed, _, err := new(RowsPacker).Pack(rows)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(packed)
+		f.Add(PackedColumns, packed)
+		f.Add(PackedS2, s2.Encode(nil, marshal(f, rows)))
 	}
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		rows, err := new(RowsUnpacker).Unpack(PackedColumns, b)
+	f.Add(PackedColumns, []byte{})
+	f.Add(PackedS2, []byte{})
+	f.Fuzz(func(t *testing.T, packing string, b []byte) {
+		rows, err := new(RowsUnpacker).Unpack(packing, b)
 		if err != nil {
 			return
 		}

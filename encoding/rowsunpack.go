@@ -19,8 +19,8 @@ const keptUnpacked = 4 << 20
 type RowsUnpacker struct {
 	memory []byte
 	old    knownSchema
-	schema *Schema // of the rows unpacked last
-	text   []byte  // as it was written there
+	schema *Schema // as it was read last
+	text   []byte  // where it was written so; of no more than keptSchema bytes
 }
 
 var errPacked = errors.New("they are damaged")
@@ -53,14 +53,13 @@ func (u *RowsUnpacker) room(n int) ([]byte, error) {
 	if n > maxUnpacked {
 		return nil, fmt.Errorf("%d bytes, and one message has at most %d", n, maxUnpacked)
 	}
-	memory := u.memory
-	if cap(memory) < n {
-		memory = asBytes(make([]uint64, n/8+n/32+1))
+	if n > keptUnpacked {
+		return asBytes(make([]uint64, (n+7)/8))[:n:n], nil
 	}
-	if cap(memory) <= keptUnpacked {
-		u.memory = memory
+	if cap(u.memory) < n {
+		u.memory = asBytes(make([]uint64, n/8+n/32+1))
 	}
-	return memory[:n:n], nil
+	return u.memory[:n:n], nil
 }
 
 // stream reads a block of S2 of a stream of MarshalRows.
@@ -89,7 +88,7 @@ func (u *RowsUnpacker) columns(b []byte) (*Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	if schema > n || size < wirePadded(n) {
+	if schema > min(n, maxSchemaText) || n > size || size < wirePadded(n) {
 		return nil, errPacked
 	}
 	memory, err := u.room(size)
@@ -100,15 +99,16 @@ func (u *RowsUnpacker) columns(b []byte) (*Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := u.know(text[:schema]); err != nil {
-		return nil, err
+	of, err := u.known(text[:schema])
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
 	}
 	r.b = r.b[:numbers]
 	c := &unpacking{runReader: r, rows: rows, memory: memory[wirePadded(n):], text: text[schema:]}
-	out := &Rows{schema: u.schema, n: rows, vectors: make([]vector, u.schema.Len())}
+	out := &Rows{schema: of, n: rows, vectors: make([]vector, of.Len())}
 	for i := range out.vectors {
-		if out.vectors[i], err = c.vector(u.schema.columns[i].Type); err != nil {
-			return nil, fmt.Errorf("column %q: %w", u.schema.columns[i].Name, err)
+		if out.vectors[i], err = c.vector(of.columns[i].Type); err != nil {
+			return nil, fmt.Errorf("column %q: %w", of.columns[i].Name, err)
 		}
 	}
 	if len(c.b) > 0 || len(c.memory) > 0 || len(c.text) > 0 {
@@ -117,17 +117,40 @@ func (u *RowsUnpacker) columns(b []byte) (*Rows, error) {
 	return out, nil
 }
 
-// know reads the schema, which is that of the rows before more often than not.
-func (u *RowsUnpacker) know(text []byte) error {
+// known reads the schema, which is that of the rows before more often than not.
+func (u *RowsUnpacker) known(text []byte) (*Schema, error) {
 	if u.schema != nil && bytes.Equal(u.text, text) {
-		return nil
+		return u.schema, nil
 	}
-	schema := new(Schema)
-	if err := json.Unmarshal(text, schema); err != nil {
-		return err
+	schema, err := parseSchema(text)
+	if err == nil && len(text) <= keptSchema {
+		u.schema, u.text = schema, append(u.text[:0], text...)
 	}
-	u.schema, u.text = schema, append(u.text[:0], text...)
-	return nil
+	return schema, err
+}
+
+// parseSchema reads what MarshalJSON wrote. It stops behind MaxColumns: text that
+// was packed may be long for its length.
+func parseSchema(text []byte) (*Schema, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	var columns []Column
+	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
+		return nil, errPacked
+	}
+	for d.More() {
+		if len(columns) == MaxColumns {
+			return nil, fmt.Errorf("more than %d columns", MaxColumns)
+		}
+		var c Column
+		if err := d.Decode(&c); err != nil {
+			return nil, err
+		}
+		columns = append(columns, c)
+	}
+	if _, err := d.Token(); err != nil || d.InputOffset() != int64(len(text)) {
+		return nil, errPacked
+	}
+	return NewSchema(columns)
 }
 
 // unpacking walks the columns of packed rows.

@@ -106,13 +106,13 @@ const MaxColumns = 4096
 // NewSchema checks the columns and makes a schema of them. It fails with every
 // mistake at once: no columns, an empty name, the same name twice.
 func NewSchema(columns []Column) (*Schema, error) {
+	if len(columns) > MaxColumns {
+		return nil, fmt.Errorf("schema: %d columns: at most %d are taken", len(columns), MaxColumns)
+	}
 	s := &Schema{columns: append([]Column(nil), columns...), index: make(map[string]int, len(columns))}
 	var errs []error
 	if len(columns) == 0 {
 		errs = append(errs, errors.New("a schema needs at least one column"))
-	}
-	if len(columns) > MaxColumns {
-		errs = append(errs, fmt.Errorf("%d columns: at most %d are taken", len(columns), MaxColumns))
 	}
 	for i, c := range columns {
 		if c.Name == "" {

@@ -89,7 +89,7 @@ func (p Partition) Lacks(held AccountSet) int {
 // RowsRef describes rows carried in a payload, as encoding.RowsUnpacker reads them.
 type RowsRef struct {
 	Bytes    int64  `json:"bytes"`
-	Packed   string `json:"packed,omitempty"`   // how, by name: encoding.PackedColumns; empty: not at all
+	Packed   string `json:"packed,omitempty"`   // how, by one of encoding's names; empty: not at all
 	Unpacked int64  `json:"unpacked,omitempty"` // bytes of memory that packed rows are unpacked into
 	SHA256   string `json:"sha256"`             // over the payload
 }

@@ -150,7 +150,7 @@ func TestP2DispatchPackedOtherwise(t *testing.T) {
 		}
 	}
 	interrupted := f.Dispatch(ctx, "ws", "e", "plan")
-	add(interrupted, 5, 3<<20) // two chunks of two go out
+	add(interrupted, 5, 3<<20) // a chunk of one goes out, and one of two
 	late := f.Dispatch(ctx, "ws", "e", "plan")
 	if stands, err := late.Pass(ctx, loadOnly(loadOf("ws", "e", 0, messages.Fresh))); !stands || err != nil {
 		t.Fatalf("load 0: got %v, %v, want that it stands", stands, err)
@@ -190,6 +190,10 @@ func TestDispatchCutsByBytes(t *testing.T) {
 		load, _ := loadOf("ws", "e", n, messages.Fresh)
 		if err := d.Add(ctx, load, make([]byte, 3<<20)); err != nil {
 			t.Fatal(err)
+		}
+		// The first chunk is a small one, and goes out at once.
+		if want := []int{0, 1, 1, 2, 2}[n]; d.Chunks() != want {
+			t.Errorf("%d loads added: got %d chunks, want %d", n+1, d.Chunks(), want)
 		}
 	}
 	if err := d.Close(ctx); err != nil {

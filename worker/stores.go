@@ -42,7 +42,7 @@ type stores struct {
 
 	changes func(id string)                                          // hears of destinations that were changed
 	opened  func(*destination.Settings)                              // and of those that are opened
-	look    func(ctx context.Context, id string) (*openStore, error) // is lookUp, but in tests
+	look    func(ctx context.Context, id string) (*openStore, error) // lookUp, except in tests
 
 	mu        sync.Mutex
 	open      map[string]*openStore
@@ -81,9 +81,10 @@ type opening struct {
 }
 
 // get is the destination's store; the caller gives it back. Of the loads that
-// want it at once, the first opens it, and the others take what it found, some
-// milliseconds old as what the watch says is: after a worker's start that are all
-// of its slots, and each would ask the queue, unseal the key and connect.
+// want it at once, the first opens it, and the others take what it found: after a
+// worker's start that are all of its slots, and each would ask the queue, unseal the
+// key and connect. What they get may be some milliseconds old; so may what the watch
+// has kept.
 func (s *stores) get(ctx context.Context, id string) (*openStore, error) {
 	for {
 		s.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-
 	"testing"
 	"time"
 

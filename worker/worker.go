@@ -240,11 +240,17 @@ func (s *shift) stop(beside, pulling context.Context, grace time.Duration) {
 // with the shift.
 func (s *shift) on(d *queue.LoadDelivery) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(d.Context())
-	unhook := context.AfterFunc(s.work, func() { cancel(context.Cause(s.work)) })
-	return ctx, func() {
-		unhook()
+	hooked := make(chan struct{})
+	unhook := context.AfterFunc(s.work, func() {
+		defer close(hooked)
+		cancel(context.Cause(s.work))
+	})
+	return ctx, sync.OnceFunc(func() {
+		if !unhook() {
+			<-hooked
+		}
 		cancel(nil)
-	}
+	})
 }
 
 // wait lets d pass; it returns ctx's cause when that ends first.

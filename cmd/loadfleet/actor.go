@@ -29,7 +29,7 @@ func (p *program) actor(ctx context.Context, role string, run func(context.Conte
 		if ctx.Err() == nil {
 			return err
 		}
-		log.Info(role+" stopped before it was ready", zap.Error(err))
+		log.Warn(role+" stopped before it was ready", zap.Error(err))
 		return nil
 	}
 	q, err := p.settings.connect(ctx, role, log)

@@ -71,11 +71,11 @@ func bindMemory(f *pflag.FlagSet, bytes *int64) {
 // 100 it would be collected all the time, a fifth of its CPU.
 const growth = 400
 
-// limitMemory makes the collector work harder rather than let the process pass
-// its budget, and seldom while it is far from it. GOMEMLIMIT and GOGC, when they are
-// set, say it instead. Samples of the heap, of which nobody can ask, take 1 % of a
-// worker's CPU and are not taken.
-func limitMemory(bytes int64) {
+// tuneRuntime makes the collector work harder rather than let an actor's process
+// pass its budget, and seldom while it is far from it. GOMEMLIMIT and GOGC, when they
+// are set, say it instead. Samples of the heap, for which nobody can ask, take 1 % of
+// a worker's CPU and are not taken from here on.
+func tuneRuntime(bytes int64) {
 	runtime.MemProfileRate = 0
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(max(bytes-codeBytes, bytes/2))

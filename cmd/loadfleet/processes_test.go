@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
@@ -201,6 +202,9 @@ func TestStoppedWhileItConnects(t *testing.T) {
 	}
 	defer silent.Close()
 	p := f.command("worker", "--nats-url", "nats://"+silent.Addr().String())
+	if err := silent.(*net.TCPListener).SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	conn, err := silent.Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ is dispatched exactly once. It needs no seal key.`,
 					defer func() { err = errors.Join(err, opened.close()) }()
 					cfg.Stage = opened
 				}
-				limitMemory(cfg.MemoryBytes)
+				tuneRuntime(cfg.MemoryBytes)
 				m := &monitor{registry: newRegistry(), queue: a.queue, draining: func() bool { return ctx.Err() != nil }}
 				cfg.Metrics = m.registry
 				traces, stop, err := tracing(ctx, "loadfleet-dispatcher", a.log)
@@ -129,7 +129,7 @@ pause, resume and drain it by its name: see loadfleet fleet.`,
 				return err
 			}
 			return p.actor(cmd.Context(), "worker", func(ctx context.Context, a *actor) (err error) {
-				limitMemory(cfg.MemoryBytes)
+				tuneRuntime(cfg.MemoryBytes)
 				m := &monitor{registry: newRegistry(), queue: a.queue}
 				cfg.Metrics = m.registry
 				traces, stop, err := tracing(ctx, "loadfleet-worker", a.log)
