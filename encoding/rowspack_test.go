@@ -179,6 +179,17 @@ func TestPackedRowsRefuse(t *testing.T) {
 	}
 }
 
+// TestPackRefuses packs rows and a schema that no reader would take.
+func TestPackRefuses(t *testing.T) {
+	many := &Rows{schema: schemaOf(t, "n int64"), n: maxUnpacked / 8, vectors: []vector{{ints: make([]int64, maxUnpacked/8)}}}
+	long := NoRows(schemaOf(t, strings.Repeat("n", maxSchemaText)+" int64"))
+	for want, rows := range map[string]*Rows{"that one message may have": many, "a schema of": long} {
+		if _, _, err := new(RowsPacker).Pack(rows); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
 // Whichever single byte is damaged, the rows are refused or keep their invariants.
 func TestPackedRowsDamaged(t *testing.T) {
 	packed, _, err := new(RowsPacker).Pack(randomRows(newRand(), everyKind(), 9, shape{nulls: 0.3, distinct: 4}))

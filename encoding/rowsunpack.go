@@ -11,14 +11,17 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// keptUnpacked is the most that an unpacker keeps for the next rows, in bytes.
-const keptUnpacked = 4 << 20
+// What an unpacker keeps for the next rows, in bytes: memory for them, and the
+// text of a schema.
+const (
+	keptUnpacked = 4 << 20
+	keptSchema   = 64 << 10
+)
 
 // RowsUnpacker unpacks what a [RowsPacker] packed, and what older versions did. The
 // zero value is ready. It is not safe for concurrent use.
 type RowsUnpacker struct {
 	memory []byte
-	old    knownSchema
 	schema *Schema // as it was read last
 	text   []byte  // where it was written so; of no more than keptSchema bytes
 }
@@ -75,7 +78,7 @@ func (u *RowsUnpacker) stream(b []byte) (*Rows, error) {
 	if memory, err = s2.Decode(memory, b); err != nil {
 		return nil, err
 	}
-	return unmarshalKnown(memory, &u.old)
+	return UnmarshalRows(memory)
 }
 
 func (u *RowsUnpacker) columns(b []byte) (*Rows, error) {

@@ -37,12 +37,7 @@ const (
 // the metadata. Equal rows in equal layout give equal bytes. It fails when the
 // names of the columns are too long for one message (2 GiB).
 func MarshalRows(rows *Rows) ([]byte, error) {
-	return appendRows(nil, rows)
-}
-
-// appendRows appends what MarshalRows writes to b, which is empty.
-func appendRows(b []byte, rows *Rows) ([]byte, error) {
-	w := wireWriter{b: slices.Grow(b, wireSize(rows))}
+	w := wireWriter{b: make([]byte, 0, wireSize(rows))}
 	w.schema(rows)
 	id := int64(0)
 	for i := range rows.vectors {

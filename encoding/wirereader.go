@@ -1,7 +1,6 @@
 package encoding
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,34 +13,7 @@ import (
 // bounds, the encoding of the text and the ranges of the values; taken on trust
 // are that a dictionary holds no value twice and that JSONText is JSON.
 func UnmarshalRows(b []byte) (*Rows, error) {
-	return unmarshalKnown(b, &knownSchema{})
-}
-
-// knownSchema is a stream's schema as it was read last: most streams that one reader
-// gets have the same.
-type knownSchema struct {
-	message []byte
-	schema  *Schema
-	ids     map[int]int64
-}
-
-// keptSchema is the longest schema message that is kept.
-const keptSchema = 64 << 10
-
-// read reads the schema message m, which is those bytes.
-func (k *knownSchema) read(message []byte, m *wireMessage) (*Schema, map[int]int64, error) {
-	if k.schema != nil && bytes.Equal(k.message, message) {
-		return k.schema, k.ids, nil
-	}
-	schema, ids, err := m.schema()
-	if err == nil && len(message) <= keptSchema {
-		k.message, k.schema, k.ids = append(k.message[:0], message...), schema, ids
-	}
-	return schema, ids, err
-}
-
-func unmarshalKnown(b []byte, known *knownSchema) (*Rows, error) {
-	r, err := unmarshalRows(b, known)
+	r, err := unmarshalRows(b)
 	if err != nil {
 		return nil, fmt.Errorf("unmarshal rows: %w", err)
 	}
@@ -53,16 +25,15 @@ var (
 	errMetadata  = errors.New("its metadata is damaged")
 )
 
-func unmarshalRows(b []byte, known *knownSchema) (*Rows, error) {
+func unmarshalRows(b []byte) (*Rows, error) {
 	if uintptr(unsafe.Pointer(unsafe.SliceData(b)))&7 != 0 {
 		b = append(make([]byte, 0, len(b)), b...) // values are read where they lie
 	}
-	whole := b
 	m, b, err := nextMessage(b, headerSchema)
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	schema, ids, err := known.read(whole[:len(whole)-len(b)], m)
+	schema, ids, err := m.schema()
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
