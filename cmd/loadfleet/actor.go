@@ -19,6 +19,9 @@ import (
 type actor struct {
 	queue *queue.Queue
 	log   *zap.Logger
+	// stopped is the error of what must be there before the role begins, or nil
+	// when the process was stopped first.
+	stopped func(error) error
 }
 
 // actor runs one role on a queue of the network until ctx ends. One that is
@@ -48,7 +51,7 @@ func (p *program) actor(ctx context.Context, role string, run func(context.Conte
 		defer func() { err = errors.Join(err, stop()) }()
 	}
 	log.Info(role + " ready")
-	return run(ctx, &actor{queue: q, log: log})
+	return run(ctx, &actor{queue: q, log: log, stopped: stopped})
 }
 
 // profileTo writes a CPU profile until stop.

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -211,4 +216,72 @@ func TestStoppedWhileItConnects(t *testing.T) {
 	}
 	defer conn.Close()
 	f.stop(p)
+}
+
+// TestStoppedWhileItsStageOpens stops a dispatcher that waits for the word of its
+// stage, which never comes.
+func TestStoppedWhileItsStageOpens(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, t.TempDir())
+	f.up("--servers-only")
+	broker, err := url.Parse(f.env["LOADFLEET_NATS_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked <-chan struct{}
+	broker.Host, asked = deafTo(t, broker.Host, "OBJ_")
+	p := f.command("dispatcher", "--nats-url", broker.String(), "--stage-url", "nats")
+	select {
+	case <-asked:
+	case <-time.After(patience):
+		t.Fatalf("the stage is not asked for\n%s", p.err.tail())
+	}
+	f.stop(p)
+}
+
+// deafTo forwards connections to an address, and hears nothing more of one that
+// said the word.
+func deafTo(t *testing.T, address, word string) (at string, said <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	heard := make(chan struct{})
+	once := sync.OnceFunc(func() { close(heard) })
+	forward := func(client net.Conn) {
+		defer client.Close()
+		server, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer server.Close()
+		go func() {
+			_, _ = io.Copy(client, server) // ends with either connection
+			_ = client.Close()
+		}()
+		for lines := bufio.NewReader(client); ; {
+			line, err := lines.ReadBytes('\n')
+			if bytes.Contains(line, []byte(word)) {
+				once()
+				_, _ = io.Copy(io.Discard, lines)
+				return
+			}
+			if _, failed := server.Write(line); err != nil || failed != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go forward(client)
+		}
+	}()
+	return l.Addr().String(), heard
 }

@@ -158,13 +158,12 @@ func (p *program) publishOn(ctx context.Context, q *queue.Queue, pub *publicatio
 		}
 	}
 	if pub.stage {
-		to, err := openStage(ctx, stageURL, q)
-		if err != nil {
-			return err
+		to, failed := openStage(ctx, stageURL, q)
+		if failed != nil {
+			return failed
 		}
 		defer func() { err = errors.Join(err, to.close()) }()
-		err = p.putStaged(ctx, q, to, pub)
-		return p.unpublished(pub, err)
+		return p.unpublished(pub, p.putStaged(ctx, q, to, pub))
 	}
 	return p.unpublished(pub, p.send(ctx, q, pub))
 }

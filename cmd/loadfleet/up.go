@@ -78,9 +78,9 @@ is dispatched exactly once. It needs no seal key.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.actor(cmd.Context(), "dispatcher", func(ctx context.Context, a *actor) (err error) {
 				if stageURL != "" {
-					opened, err := openStage(ctx, stageURL, a.queue)
-					if err != nil {
-						return err
+					opened, failed := openStage(ctx, stageURL, a.queue)
+					if failed != nil {
+						return a.stopped(failed)
 					}
 					defer func() { err = errors.Join(err, opened.close()) }()
 					cfg.Stage = opened
