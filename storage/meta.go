@@ -38,8 +38,6 @@ func (m Meta) entries() map[string]string {
 	}
 }
 
-// parseMeta reads an object's metadata; false when it was not made by a load
-// or its entries are damaged.
 // told fills in what an object's metadata says.
 func (s *Stored) told(entries map[string]string) {
 	s.Meta, s.HasMeta = parseMeta(entries)
@@ -48,6 +46,8 @@ func (s *Stored) told(entries map[string]string) {
 	}
 }
 
+// parseMeta reads an object's metadata; false when it was not made by a load
+// or its entries are damaged.
 func parseMeta(entries map[string]string) (Meta, bool) {
 	m := Meta{Load: entries[metaLoad], Extraction: entries[metaExtraction], SHA256: entries[metaSHA256]}
 	var err error
