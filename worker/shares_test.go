@@ -198,7 +198,7 @@ func TestDefaultSlots(t *testing.T) {
 	for _, tt := range []struct {
 		memory int64
 		want   int
-	}{{64 << 30, 32 * runtime.GOMAXPROCS(0)}, {32 << 20, 16}, {1, 1}} {
+	}{{64 << 30, 64 * runtime.GOMAXPROCS(0)}, {32 << 20, 16}, {1, 1}} {
 		if got := (Config{MemoryBytes: tt.memory}).withDefaults().Slots; got != tt.want {
 			t.Errorf("%d bytes: got %d slots, want %d", tt.memory, got, tt.want)
 		}

@@ -32,7 +32,7 @@ import (
 type Config struct {
 	Name        string        // in logs, outcomes and dead letters, and for `loadfleet fleet`; default: the host's name and process id
 	Program     string        // the program's version, for operators
-	Slots       int           // loads in work at a time; default: 32 a core, since a load mostly waits for S3, and at most one for 2 MiB of memory
+	Slots       int           // loads in work at a time; default: 64 a core, since a load mostly waits for S3, and at most one for 2 MiB of memory
 	MemoryBytes int64         // what the process may have resident; default 256 MiB
 	SpoolBytes  int64         // a file larger than this is spooled to disk; default 8 MiB
 	ScratchDir  string        // default: the system's
@@ -63,7 +63,7 @@ func (c Config) withDefaults() Config {
 		c.MemoryBytes = 256 << 20
 	}
 	if c.Slots <= 0 {
-		c.Slots = int(max(min(32*int64(runtime.GOMAXPROCS(0)), c.MemoryBytes/slotBytes), 1))
+		c.Slots = int(max(min(64*int64(runtime.GOMAXPROCS(0)), c.MemoryBytes/slotBytes), 1))
 	}
 	if c.SpoolBytes <= 0 {
 		c.SpoolBytes = 8 << 20

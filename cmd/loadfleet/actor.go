@@ -83,7 +83,7 @@ func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {
 }
 
 func bindWorker(f *pflag.FlagSet, c *worker.Config) {
-	f.IntVar(&c.Slots, "slots", 0, "loads in work at a time; default: 32 a core, at most one for 2 MB of memory")
+	f.IntVar(&c.Slots, "slots", 0, "loads in work at a time; default: 64 a core, at most one for 2 MB of memory")
 	f.IntVar(&c.MaxAttempts, "max-attempts", 10, "tries of a load before its dead letter")
 	f.DurationVar(&c.ParkLimit, "park-limit", 0, "how long loads wait for a destination that refuses them; default 6h")
 	f.DurationVar(&c.Grace, "grace", 0, "given to loads in work at a stop; default 20s")
