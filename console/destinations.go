@@ -189,7 +189,7 @@ func (c *Console) checkDestination(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	naming, err := s.Naming()
+	prefix, err := s.Prefix()
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func (c *Console) checkDestination(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Report = store.Check(r.Context(), storage.CheckConfig{Bucket: s.Bucket, Prefix: naming.Prefix(), CanonicalID: c.cfg.Fleet.CanonicalID})
+	p.Report = store.Check(r.Context(), storage.CheckConfig{Bucket: s.Bucket, Prefix: prefix, CanonicalID: c.cfg.Fleet.CanonicalID})
 	return p, nil
 }
 

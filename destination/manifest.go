@@ -36,11 +36,11 @@ func (f ManifestForm) file() string {
 	return "objects.manifest"
 }
 
-// ManifestKey is where an extraction's manifest goes: behind the constant
-// prefix of all keys, in a folder that Athena, Spark and Hive skip when they
+// ManifestKey is where an extraction's manifest goes: behind the constant part of
+// the destination's folder, in a folder that Athena, Spark and Hive skip when they
 // read the files around it. The error is a [*KeyError].
 func (n *Naming) ManifestKey(names Names, extraction string, f ManifestForm) (string, error) {
-	key := append([]byte(n.Prefix()), "_manifests/"...)
+	key := append([]byte(n.folder), "_manifests/"...)
 	for _, name := range []string{names.WorkspaceID, names.Filename, extraction} {
 		key = append(appendEscaped(key, name), '/')
 	}

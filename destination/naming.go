@@ -3,6 +3,7 @@ package destination
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -29,6 +30,7 @@ type Naming struct {
 	byMonth   bool
 	timed     bool
 	has       [timestamp + 1]bool
+	folder    string // its constant leading part
 }
 
 // Names are what an extraction and its load bring to a key.
@@ -66,6 +68,7 @@ func (s *Settings) Naming() (*Naming, error) {
 	n.append(folder.pieces...)
 	if len(folder.pieces) > 0 {
 		n.append(piece{text: "/"})
+		n.folder = n.Prefix()
 	}
 	n.append(name.pieces...)
 	n.append(piece{text: s.FileFormat.Extension()})
@@ -152,12 +155,44 @@ func (n *Naming) Dated() bool { return n.has[year] || n.has[month] || n.has[day]
 // accumulate.
 func (n *Naming) Timed() bool { return n.timed }
 
-// Prefix is the constant leading part of every key, "" if there is none.
+// Prefix is the constant leading part of every file's key, "" if there is none. What
+// goes beside the files may lie outside of it: see [Settings.Prefix].
 func (n *Naming) Prefix() string {
 	if n.pieces[0].value == literal {
 		return n.pieces[0].text
 	}
 	return ""
+}
+
+// Prefix is the constant leading part of every key that the destination writes: of
+// its files, and of the manifests and sidecars beside them. The error is that of
+// Naming.
+func (s *Settings) Prefix() (string, error) {
+	n, err := s.Naming()
+	switch {
+	case err != nil:
+		return "", err
+	case s.SchemaSidecar:
+		return n.tablesPrefix(), nil
+	case s.Manifest:
+		return n.folder, nil
+	}
+	return n.Prefix(), nil
+}
+
+// tablesPrefix is the constant leading part of the folders of all tables, as
+// TableFolder gives them: no level of theirs hangs on a row.
+func (n *Naming) tablesPrefix() string {
+	whole := n.folder[:strings.LastIndexByte(n.folder, '/')+1]
+	for _, p := range n.pieces[min(1, len(n.folder)):] {
+		switch {
+		case p.value == literal && strings.Contains(p.text, "/"):
+			return n.folder
+		case p.value >= account:
+			return whole
+		}
+	}
+	return whole
 }
 
 // Span gives the first and the last of the days that share this day's key: the

@@ -73,14 +73,14 @@ func (s *Settings) Policy(f Fleet) (Policy, error) {
 		found.add("encryption", fmt.Sprintf("%s does not go with %s: %s", s.Encryption, s.ConnectionOption, reason), remedy)
 	}
 	f.judge(s, &found)
-	n, err := s.Naming()
+	prefix, err := s.Prefix()
 	if err != nil {
 		return Policy{}, err
 	}
 	if err := found.err(); err != nil {
 		return Policy{}, err
 	}
-	w := policyWriter{scope: newScope(s, f, n.Prefix()), s: s, fleet: f, problems: &found}
+	w := policyWriter{scope: newScope(s, f, prefix), s: s, fleet: f, problems: &found}
 	w.policy = Policy{Destination: s.ID, Option: s.ConnectionOption, scope: w.scope}
 	switch s.ConnectionOption {
 	case AccessKeys:

@@ -203,6 +203,8 @@ func (p *templateParser) literal(from, to int) {
 			p.wrong(from+i, "a file name has no levels", `move what stands before the "/" to folder`)
 		case r == '{':
 			p.singleBrace(from, i, text)
+		case r == '}' && !strings.Contains(text[:i], "{"):
+			p.wrong(from+i, `"}" closes nothing`, `write "{{" before and "}}" behind a variable's name, or leave it out`)
 		}
 	}
 	if n := len(p.pieces); n > 0 && p.pieces[n-1].value == literal { // what stood between was refused
@@ -212,10 +214,12 @@ func (p *templateParser) literal(from, to int) {
 	p.pieces = append(p.pieces, piece{text: text})
 }
 
-// singleBrace refuses {account}, which would become every file's literal name.
+// singleBrace refuses one that is not closed, and {account}, which would become
+// every file's literal name.
 func (p *templateParser) singleBrace(from, at int, text string) {
 	inside, _, closed := strings.Cut(text[at+1:], "}")
 	if !closed {
+		p.wrong(from+at, `"{" is not closed`, `write "{{" before and "}}" behind a variable's name, or leave it out`)
 		return
 	}
 	for _, v := range variables() {

@@ -63,7 +63,7 @@ Exit code 4 when a step failed.`,
 
 // check tries a destination's connection and prints what it found.
 func (p *program) check(ctx context.Context, s *destination.Settings, fleet destination.Fleet, stsEndpoint string) error {
-	naming, err := s.Naming()
+	prefix, err := s.Prefix()
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (p *program) check(ctx context.Context, s *destination.Settings, fleet dest
 	}
 	defer store.Close()
 	report := store.Check(ctx, storage.CheckConfig{
-		Bucket: s.Bucket, Prefix: naming.Prefix(), CanonicalID: fleet.CanonicalID, Principal: principal(s, fleet),
+		Bucket: s.Bucket, Prefix: prefix, CanonicalID: fleet.CanonicalID, Principal: principal(s, fleet),
 	})
 	if p.settings.json() {
 		err = printJSON(p.out, struct {
