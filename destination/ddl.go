@@ -299,7 +299,7 @@ FILE_FORMAT = (%s);
 
 -- After each load:
 ALTER EXTERNAL TABLE %s REFRESH;
-`, stage, sqlText(t.url()), sqlName(t.Name), all, by, stage, sqlText(".*"+t.pattern()), format, sqlName(t.Name))
+`, stage, sqlText(t.url()), sqlName(t.Name), all, by, stage, sqlText("(.*/)?"+t.pattern()), format, sqlName(t.Name))
 }
 
 // pattern is the table's glob below its folder as a regular expression.
@@ -310,7 +310,9 @@ func (t *Table) pattern() string {
 		switch {
 		case r == '*':
 			b.WriteString("[^/]*")
-		case strings.ContainsRune(`.+?()[]{}|^$\`, r):
+		case r == '^' || r == '\\': // in brackets they are no letters
+			b.WriteByte('.')
+		case strings.ContainsRune(`.+?()[]{}|$`, r):
 			b.WriteString(`[` + string(r) + `]`)
 		default:
 			b.WriteRune(r)

@@ -80,7 +80,7 @@ func TestDDL(t *testing.T) {
 		{encoding.Parquet, false, Redshift, []string{`CREATE TABLE IF NOT EXISTS "ads"`, `"at" timestamp`, "COPY \"ads\" FROM 's3://acme/out/ads/'", "FORMAT AS PARQUET"}},
 		{encoding.CSVGzip, false, Redshift, []string{`DELIMITER '\t' IGNOREHEADER 1`, " GZIP"}},
 		{encoding.Parquet, true, Redshift, []string{"CREATE EXTERNAL TABLE <SCHEMA>.\"ads\"", "PARTITIONED BY", "STORED AS PARQUET"}},
-		{encoding.Parquet, true, Snowflake, []string{"CREATE EXTERNAL TABLE IF NOT EXISTS", `"n" NUMBER(19,0) AS (VALUE:"n"::NUMBER(19,0))`, `REGEXP_SUBSTR(METADATA$FILENAME, 'account=([^/]*)/', 1, 1, 'e')::VARCHAR`, `PARTITION BY ("date", "account")`, "PATTERN = '.*date=[^/]*-[^/]*-[^/]*/account=[^/]*/[^/]*[.]parquet'"}},
+		{encoding.Parquet, true, Snowflake, []string{"CREATE EXTERNAL TABLE IF NOT EXISTS", `"n" NUMBER(19,0) AS (VALUE:"n"::NUMBER(19,0))`, `REGEXP_SUBSTR(METADATA$FILENAME, 'account=([^/]*)/', 1, 1, 'e')::VARCHAR`, `PARTITION BY ("date", "account")`, "PATTERN = '(.*/)?date=[^/]*-[^/]*-[^/]*/account=[^/]*/[^/]*[.]parquet'"}},
 		{encoding.CSV, false, Snowflake, []string{"VALUE:c3::NUMBER(19,0)", "SKIP_HEADER = 1"}},
 		{encoding.JSON, true, BigQuery, []string{"NEWLINE_DELIMITED_JSON", "WITH PARTITION COLUMNS (\n  `date` DATE", "uris = ['s3://acme/out/ads/date=*']", "hive_partition_uri_prefix = 's3://acme/out/ads'"}},
 		{encoding.CSVGzip, false, BigQuery, []string{"format = 'CSV'", "compression = 'GZIP'", "skip_leading_rows = 1"}},

@@ -155,6 +155,9 @@ func (n *Naming) Dated() bool { return n.has[year] || n.has[month] || n.has[day]
 // accumulate.
 func (n *Naming) Timed() bool { return n.timed }
 
+// BySecond reports whether keys tell loads apart by the second in which they started.
+func (n *Naming) BySecond() bool { return n.has[second] || n.has[timestamp] }
+
 // Prefix is the constant leading part of every file's key, "" if there is none. What
 // goes beside the files may lie outside of it: see [Settings.Prefix].
 func (n *Naming) Prefix() string {

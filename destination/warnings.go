@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // Warnings lists what is allowed but rarely meant, in the order of the fields.
@@ -82,8 +83,16 @@ func (s *Settings) warnNames(w *Problems) {
 		w.add(string(Folder), "lacks {{workspace_id}}: two workspaces with a table of one name would write to one key", "write {{workspace_id}} in it, or name the one workspace in workspaces")
 	}
 	s.warnSpan(w, n)
+	if s.SchemaSidecar && !folder.hasTableLevel() {
+		w.add(string(Folder), "gives tables no folder of their own: the statements of schema_sidecar for a table ads also read the files of ads_daily",
+			"write {{filename}} in it as a level, before dates and accounts")
+	}
+	alone := map[value]bool{}
 	for _, t := range []*Template{folder, name} {
-		t.warn(w)
+		t.standAlone(alone)
+	}
+	for _, t := range []*Template{folder, name} {
+		t.warn(w, alone)
 	}
 	if ext := s.FileFormat.Extension(); strings.HasSuffix(strings.ToLower(s.FileName), ext) {
 		w.add(string(FileName), "ends in "+ext+", which is added anyway", "leave it out")
@@ -93,7 +102,11 @@ func (s *Settings) warnNames(w *Problems) {
 // warnSpan looks for files that hold other days than one thinks.
 func (s *Settings) warnSpan(w *Problems, n *Naming) {
 	if n.timed {
-		return // every load has its own files
+		if !n.BySecond() {
+			w.add(string(FileName), "tells loads apart by the day, hour or minute only: a second extraction within it replaces the file of the first, whatever days that had",
+				"write {{timestamp}} if each extraction is to have a file of its own")
+		}
+		return
 	}
 	_, _, run := n.Span(0)
 	y, m, d := n.has[year], n.has[month], n.has[day]
@@ -107,17 +120,59 @@ func (s *Settings) warnSpan(w *Problems, n *Naming) {
 	}
 }
 
-// warn looks at the literal text of a template.
-func (t *Template) warn(w *Problems) {
-	levelStart := true
+// hasTableLevel reports whether a level of the folder is the table's name alone, and
+// none before it hangs on a row or a load.
+func (t *Template) hasTableLevel() bool {
 	for i, p := range t.pieces {
+		begins := i == 0 || strings.HasSuffix(t.pieces[i-1].text, "/")
+		ends := i+1 == len(t.pieces) || strings.HasPrefix(t.pieces[i+1].text, "/")
+		switch {
+		case p.value > filename:
+			return false
+		case p.value == filename && begins && ends:
+			return true
+		}
+	}
+	return false
+}
+
+// standAlone finds the values that a key shows for themselves: on both sides there is
+// its level's end or a character that values never have.
+func (t *Template) standAlone(alone map[value]bool) {
+	for i, p := range t.pieces {
+		var before, behind string
+		if i > 0 {
+			before = t.pieces[i-1].text
+		}
+		if i+1 < len(t.pieces) {
+			behind = t.pieces[i+1].text
+		}
+		begins := i == 0 || before != "" && special(before[len(before)-1])
+		ends := i+1 == len(t.pieces) || behind != "" && special(behind[0])
+		alone[p.value] = alone[p.value] || begins && ends
+	}
+}
+
+// warn looks for values that can stand for others, unless one of them stands alone
+// somewhere, and at the literal text.
+func (t *Template) warn(w *Problems, alone map[value]bool) {
+	levelStart := true
+	name, between := literal, "" // the value before, if it is one of free text, and what stands behind it
+	for _, p := range t.pieces {
 		if p.value != literal {
-			if i > 0 && p.value < year && t.pieces[i-1].value != literal && t.pieces[i-1].value < year {
-				w.add(string(t.place), "{{"+t.pieces[i-1].value.name()+"}} and {{"+p.value.name()+"}} stand side by side: different values can give one name", "write a separator between them, best a /")
+			if p.value >= year { // of a fixed width
+				name = literal
+			} else {
+				separated := strings.ContainsFunc(between, func(r rune) bool { return r < utf8.RuneSelf && special(byte(r)) })
+				if name != literal && !separated && !alone[name] && !alone[p.value] {
+					t.warnNeighbours(w, name, between, p.value)
+				}
+				name, between = p.value, ""
 			}
 			levelStart = false
 			continue
 		}
+		between += p.text
 		if strings.ContainsAny(p.text, "\\{}^%`[]\"<>~#|?*:") {
 			w.add(string(t.place), "holds characters that S3 advises against or readers take for patterns", `leave out \ { } ^ % [ ] " < > ~ # | ? * :`)
 		}
@@ -128,4 +183,16 @@ func (t *Template) warn(w *Problems) {
 		}
 		levelStart = false
 	}
+}
+
+// warnNeighbours warns of two values between which no character stands that values
+// never have: other ones of the two can give one name.
+func (t *Template) warnNeighbours(w *Problems, first value, between string, second value) {
+	both := "{{" + first.name() + "}} and {{" + second.name() + "}}"
+	if between == "" {
+		w.add(string(t.place), both+" stand side by side: different values can give one name", "write a separator between them, best a / or a =")
+		return
+	}
+	w.add(string(t.place), both+" have only "+shown(between)+" between them, which values may have, too: a"+between+"b and c give the name of a and b"+between+"c",
+		"write a / or a = between them, unless no value has "+shown(between))
 }
