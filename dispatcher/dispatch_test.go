@@ -384,6 +384,47 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// TestP1OneFilePerExtraction: extractions of a table that are committed within one
+// second have a second each, the same however often it is asked for, and those of
+// other tables do not wait for it.
+func TestP1OneFilePerExtraction(t *testing.T) {
+	w := newWorld(t)
+	w.apply(func(s *destination.Settings) { s.FileName = "{{filename}}-{{timestamp}}" })
+	at := time.Date(2024, 6, 20, 12, 15, 17, 123_456_000, time.UTC)
+	take := func(glob, extraction string, want time.Time) {
+		t.Helper()
+		if got, err := w.TakeSecond(t.Context(), "acme-data", glob, "ws", extraction, at); err != nil || !got.Equal(want) {
+			t.Errorf("%s of %s: got %s, %v, want %s", extraction, glob, got, err, want)
+		}
+	}
+	second := at.Truncate(time.Second)
+	for range 2 {
+		take("out/a-*.csv", "x1", at)
+		take("out/a-*.csv", "x2", second.Add(time.Second))
+		take("out/b-*.csv", "x2", at)
+		take("out/a-*.csv", "x3", second.Add(2*time.Second))
+	}
+
+	const extractions = 5
+	for i := range extractions {
+		w.extract(commitOf(fmt.Sprint("x", i)), lines(3))
+	}
+	w.start(w.Queue, quick())
+	seen := map[string]bool{}
+	for i := range extractions {
+		w.dispatched(fmt.Sprint("x", i))
+		for _, key := range keys(w.loads(fmt.Sprint("x", i))) {
+			if seen[key] {
+				t.Errorf("two extractions have the file %s", key)
+			}
+			seen[key] = true
+		}
+	}
+	if len(seen) != extractions {
+		t.Errorf("got %d files, want one per extraction", len(seen))
+	}
+}
+
 func TestEmptyExtraction(t *testing.T) {
 	w := newWorld(t)
 	w.apply()

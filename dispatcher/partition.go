@@ -63,11 +63,9 @@ func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, er
 		plan: p, naming: naming, date: -1, account: -1, scratch: onDisk,
 		byKey: map[string]int32{}, covers: newCoverage(c.Covers, p.Accounts),
 		dated: naming.Dated() && c.DateColumn != "", byAccount: p.Account,
-		names: destination.Names{
-			WorkspaceID: c.WorkspaceID, WorkspaceTitle: c.WorkspaceTitle, DataSource: c.DataSource,
-			DataTableTitle: c.DataTableTitle, ReportType: c.ReportType, Filename: c.Filename, Load: p.Time,
-		},
+		names: namesOf(c),
 	}
+	ps.names.Load = p.Time
 	if p.Schema == nil {
 		return ps, nil
 	}
@@ -79,6 +77,14 @@ func newPartitions(c *messages.Commit, p *plan, onDisk scratch) (*partitions, er
 		ps.account, ps.shared = i, !ps.byAccount && !naming.Timed()
 	}
 	return ps, nil
+}
+
+// namesOf is what a commit brings to a key.
+func namesOf(c *messages.Commit) destination.Names {
+	return destination.Names{
+		WorkspaceID: c.WorkspaceID, WorkspaceTitle: c.WorkspaceTitle, DataSource: c.DataSource,
+		DataTableTitle: c.DataTableTitle, ReportType: c.ReportType, Filename: c.Filename,
+	}
 }
 
 // arrange sorts a chunk by key. Readers may do so at a time.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
@@ -91,14 +92,36 @@ func (d *Dispatcher) makePlan(ctx context.Context, e *extraction) (*messages.Pin
 	if err != nil {
 		return nil, err
 	}
+	at, err := d.clock(ctx, e, s)
+	if err != nil {
+		return nil, err
+	}
 	return &messages.PinnedPlan{
 		Version: messages.Version, Bucket: s.Bucket, Folder: s.Folder, FileName: s.FileName,
 		File: messages.FileSpec{Format: format, Separator: separator, Compression: compression, Without: without},
 		By:   string(s.PartitionBy), Account: s.LoadByAccount, Undated: string(s.UndatedRows),
 		Empty: string(s.EmptyPartition), PartialMonth: string(s.PartialMonth), Accounts: accounts, Manifests: manifests,
 		Table: table, Ignored: columns.ignored, Loose: columns.loose,
-		Schema: schema, Time: e.at.UTC(),
+		Schema: schema, Time: at,
 	}, nil
+}
+
+// clock is "today" and the time of the load: when the queue stored the commit. Where
+// keys tell loads apart by the second, each extraction has one of its own, or the
+// files of one would replace those of another that was committed within the same.
+func (d *Dispatcher) clock(ctx context.Context, e *extraction, s *destination.Settings) (time.Time, error) {
+	at := e.at.UTC()
+	n, err := s.Naming()
+	if err != nil || !n.BySecond() {
+		return at, err
+	}
+	names := namesOf(e.commit)
+	names.Load = at
+	_, glob, err := n.TableFolder(names)
+	if err != nil {
+		return at, nil //nolint:nilerr // no row will have a key either, and that error has the row
+	}
+	return d.queue.TakeSecond(ctx, s.Bucket, glob, e.Workspace, e.Extraction, at)
 }
 
 // settings finds the destination, refuses it to a workspace that may not use it,

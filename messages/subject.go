@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 )
@@ -117,6 +118,13 @@ func SliceSubject(extraction, load, try string) string {
 // DispatchedSubject is the marker of the n-th chunk of an extraction's loads.
 func DispatchedSubject(workspace, extraction string, chunk int) string {
 	return fmt.Sprintf("%s.%s.%s.%d", dispatchedRoot, Token(workspace), Token(extraction), chunk)
+}
+
+// SecondSubject is where it is marked that an extraction has the names of one second
+// under a pattern of keys. No workspace's token begins as its second one does.
+func SecondSubject(bucket, glob string, second int64) string {
+	sum := sha256.Sum256([]byte(bucket + "/" + glob))
+	return fmt.Sprintf("%s.%%second.%x.%d", dispatchedRoot, sum[:16], second)
 }
 
 // EventSubject is where an event is published: one subject per kind, and one

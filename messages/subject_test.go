@@ -15,6 +15,7 @@ func TestSubjects(t *testing.T) {
 		{"lane", LaneSubjects(Backfill), "load.backfill.>"},
 		{"slice", SliceSubject("x1", "a1", "t0"), "slice.x1.a1.t0"},
 		{"dispatched", DispatchedSubject("acme", "x1", 2), "dispatched.acme.x1.2"},
+		{"second", SecondSubject("acme", "out/*.csv", 1e9), "dispatched.%second.c5e1ba2284387cd1faafa969fc3c2124.1000000000"},
 		{"event", EventSubject(&Event{Kind: EventCompleted, Workspace: "acme", Extraction: "x1"}), "event.acme.x1.completed"},
 		{"outcome", EventSubject(&Event{Kind: EventOutcome, Workspace: "acme", Extraction: "x1", Outcome: &Outcome{Load: "a1"}}), "event.acme.x1.outcome.a1"},
 		{"events", EventSubjects("acme", "x1"), "event.acme.x1.>"},

@@ -160,6 +160,10 @@ func (w *secureWalk) dispatch(t *testing.T) {
 	schema, err := encoding.NewSchema([]encoding.Column{{Name: "a", Type: encoding.Type{Kind: encoding.Bool}}})
 	must(t, "schema", err)
 	must(t, "put table schema", q.PutTableSchema(ctx, "acme", "ws", "ads", &messages.TableSchema{Schema: schema}, revision))
+	for range 2 { // the second time it finds what it took
+		_, err = q.TakeSecond(ctx, "acme", "out/*.csv", "ws", "e1", time.Unix(1e9, 0))
+		must(t, "take a second", err)
+	}
 	_, err = q.PinPlan(ctx, "ws", "e1", []byte("{}"))
 	must(t, "pin plan", err)
 	if n := drain(t, "batches", q.Batches(ctx, "ws", "e1", nil)); n != 3 {

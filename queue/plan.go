@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,6 +42,32 @@ func (q *Queue) PinPlan(ctx context.Context, workspace, extraction string, plan 
 		return q.Plan(ctx, workspace, extraction)
 	}
 	return nil, fmt.Errorf("pin plan of %s: %w", extraction, err)
+}
+
+// TakeSecond gives an extraction the first second from at on that no other has of the
+// keys of a bucket's pattern, and the same one whenever it asks: at itself, if its
+// second is free. It is taken for as long as plans are kept.
+func (q *Queue) TakeSecond(ctx context.Context, bucket, glob, workspace, extraction string, at time.Time) (time.Time, error) {
+	own := []byte(messages.Token(workspace) + "." + messages.Token(extraction))
+	for s := at.Unix(); ; s++ {
+		m := &nats.Msg{Subject: messages.SecondSubject(bucket, glob, s), Header: nats.Header{}, Data: own}
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
+		m.Header.Set(jetstream.MsgTTLHeader, keepMarkers.String())
+		_, err := q.publish(ctx, m)
+		if outrun(err) {
+			var stands *jetstream.RawStreamMsg
+			if stands, err = q.lastOn(ctx, streamLoads, m.Subject); err == nil && !bytes.Equal(stands.Data, own) {
+				continue
+			}
+		}
+		switch {
+		case err != nil:
+			return time.Time{}, fmt.Errorf("take a second for %s: %w", extraction, err)
+		case s == at.Unix():
+			return at, nil
+		}
+		return time.Unix(s, 0).UTC(), nil
+	}
 }
 
 // Dispatched is what an extraction was dispatched as, nil when it is not, or
