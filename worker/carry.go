@@ -38,6 +38,7 @@ func (w *Worker) carry(ctx context.Context, d *queue.LoadDelivery) (made carried
 	if err := store.admit(l.Workspace); err != nil {
 		return made, fmt.Errorf("destination %s: %w", l.Destination, err)
 	}
+	defer func() { err = w.stores.leftBehind(ctx, store, l, err) }()
 	ctx = storage.WithPermit(ctx, d.Held)
 	p, err := w.place(ctx, d, store)
 	if err != nil {

@@ -174,6 +174,7 @@ func TestParked(t *testing.T) {
 func TestParkLimit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.apply(func(s *destination.Settings) { s.Bucket = "acme-missing" })
 	l := r.publish(spec{change: func(l *messages.Load) { l.Bucket = "acme-missing" }})
 	stop := r.start(func(c *worker.Config) { c.ParkLimit = time.Nanosecond })
 	got := r.outcome(l)
@@ -184,6 +185,31 @@ func TestParkLimit(t *testing.T) {
 	if v := r.log.verdicts(); v["park"] != 1 || v["reject"] != 1 {
 		t.Errorf("verdicts: got %v, want it parked at the first refusal and rejected at the second", v)
 	}
+}
+
+// TestP6BucketLeftBehind corrects the bucket of a destination: loads that were made
+// for the wrong one, which no correction can help, do not keep back those that are
+// made for the right one, and say so.
+func TestP6BucketLeftBehind(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.apply(func(s *destination.Settings) { s.Bucket = "acme-missing" })
+	behind := r.publish(spec{name: "behind", change: func(l *messages.Load) { l.Bucket = "acme-missing" }})
+	stop := r.start(func(c *worker.Config) { c.ParkDelay = time.Millisecond })
+	r.log.await(t, 2, "park")
+	r.apply(nil)
+	content := rows(t, "right", 20)
+	right := r.publish(spec{name: "right", rows: content})
+	if got := r.outcome(right); got.Result != messages.Loaded {
+		t.Errorf("outcome of the right bucket: got %+v of %+v, want it loaded", got, got.Failure)
+	}
+	got := r.outcome(behind)
+	if got.Result != messages.DeadLettered || got.Failure.Reason != messages.ReasonDestination ||
+		!strings.Contains(got.Failure.Remedy, "acme-missing") || !strings.Contains(got.Failure.Remedy, right.Bucket) {
+		t.Errorf("outcome of the wrong bucket: got %+v of %+v, want it dead-lettered with both buckets in the remedy", got, got.Failure)
+	}
+	stop()
+	r.expect(right, content)
 }
 
 // TestHeldBack has an operator hold a destination: its loads wait without

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/messages"
 	"github.com/loadfleet/loadfleet/queue"
 	"github.com/loadfleet/loadfleet/storage"
 )
@@ -178,6 +179,30 @@ func (o *openStore) admit(workspace string) error {
 		return errNotAdmitted
 	}
 	return nil
+}
+
+// leftBehind is the error of a load whose bucket refuses it, when the destination
+// has another bucket by now: it is the load's then. A load keeps the bucket that it
+// was made for, and nothing that is done to the destination would let it pass, but
+// its refusal would keep the loads of the new bucket back.
+func (s *stores) leftBehind(ctx context.Context, o *openStore, l *messages.Load, err error) error {
+	if l.Bucket == o.settings.Bucket || !oneOf(storage.ErrNoBucket, storage.ErrDenied, storage.ErrRegion)(err) {
+		return err
+	}
+	// The store may be older than the load, and its bucket the one that was left.
+	stored, failed := s.destinations.Get(ctx, l.Destination)
+	if failed != nil {
+		return err
+	}
+	now, failed := destination.Describe(stored.Document)
+	if failed != nil || now.Bucket == l.Bucket {
+		return err
+	}
+	return &LoadError{
+		Reason: messages.ReasonDestination, Err: err,
+		Remedy: fmt.Sprintf("the load was made for the bucket %s, and the destination loads into %s now: extract again and discard this; or let %s take it, then replay",
+			l.Bucket, now.Bucket, l.Bucket),
+	}
 }
 
 // giveBack ends the use of a store. One that refused a load is looked up anew

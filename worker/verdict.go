@@ -92,7 +92,7 @@ func rules() []rule {
 		// The store.
 		{oneOf(storage.ErrDenied), park, dest, "run `loadfleet destination check`, correct the customer's policy, then replay"},
 		{oneOf(storage.ErrCredentials), park, dest, "the credentials are refused: apply the destination with valid ones, then replay"},
-		{oneOf(storage.ErrNoBucket), park, dest, "the bucket does not exist: create it or correct the destination, then replay"},
+		{oneOf(storage.ErrNoBucket), park, dest, "the bucket does not exist: create it, then replay; or correct the destination and extract again, since a load keeps the bucket that it was made for"},
 		{oneOf(storage.ErrRegion), park, dest, "the bucket is in another region: correct the destination's region, then replay"},
 		{oneOf(storage.ErrKMS), park, dest, "the KMS key cannot be used: enable it or correct encryption_key, then replay"},
 		{oneOf(storage.ErrEncryption), park, dest, "the store did not encrypt as asked: correct the destination's encryption, then replay"},
