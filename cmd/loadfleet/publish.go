@@ -148,10 +148,10 @@ func (pub *publication) name(now time.Time) {
 func (p *program) publishOn(ctx context.Context, q *queue.Queue, pub *publication, stageURL string) (err error) {
 	id := pub.commit.Extraction
 	if accepted := (messages.Event{Kind: messages.EventAccepted, Workspace: pub.commit.WorkspaceID, Extraction: id}); messages.ValidID(id) && messages.ValidID(accepted.Workspace) {
-		_, err := q.StoredEvent(ctx, accepted)
+		before, err := q.StoredEvent(ctx, accepted)
 		if err == nil {
 			pub.again = true
-			return nil
+			return pub.sameAs(before)
 		}
 		if !errors.Is(err, queue.ErrNotFound) {
 			return fmt.Errorf("publish: %w", err)
@@ -166,6 +166,16 @@ func (p *program) publishOn(ctx context.Context, q *queue.Queue, pub *publicatio
 		return p.unpublished(pub, p.putStaged(ctx, q, to, pub))
 	}
 	return p.unpublished(pub, p.send(ctx, q, pub))
+}
+
+// sameAs refuses an id under which something else was committed.
+func (pub *publication) sameAs(before *messages.Event) error {
+	c := &pub.commit
+	if before.Destination == c.Destination && before.Table == c.Filename {
+		return nil
+	}
+	return usage(fmt.Errorf("publish: the extraction %s was committed before, for table %s and destination %s: nothing of table %s is published; leave --extraction out, or give it another id",
+		c.Extraction, before.Table, before.Destination, c.Filename))
 }
 
 // unpublished says how to go on after an error.
@@ -189,7 +199,7 @@ func (p *program) afterPublish(ctx context.Context, q *queue.Queue, pub *publica
 		said := many(pub.rows, "row") + " committed"
 		switch {
 		case pub.again:
-			said = "was committed before; nothing is published twice"
+			said = "was committed before; nothing is published twice, and the files are not compared"
 		case pub.stood > 0:
 			said += fmt.Sprintf("; %s stood on the queue already", many(int64(pub.stood), "batch"))
 		}

@@ -195,6 +195,10 @@ func TestPublishFiles(t *testing.T) {
 	if f := publish(exitOK, "", "again", again...); !strings.Contains(f.out, "was committed before") || !strings.Contains(f.out, "3 rows in 1 load: 1 loaded") {
 		t.Errorf("again: got %q", f.out)
 	}
+	// Under its id nothing of another table is taken for published.
+	if f := publish(exitUsage, "", "other", again...); !strings.Contains(f.err, "was committed before, for table again and destination acme") {
+		t.Errorf("the id of another table: got %q", f.err)
+	}
 	// A failure that only a dispatcher finds ends with its reason and 4.
 	f := h.run(t, exitBad, "", "publish", "--destination", "nowhere", "--table", "t", "--wait", filepath.Join(h.dir, "rows.csv"))
 	if !strings.Contains(f.err, "unknown-destination") {
