@@ -321,14 +321,14 @@ func (d *demonstration) next() error {
 			return err
 		}
 		fmt.Fprintf(d.out, `
-Everything is kept in %s. To go on with it:
-  %s up --data %s
-`, dir, invocation(), d.dir)
+Everything is kept in %s. To go on with it, where its destinations find the store:
+  %s up --data %s --s3-addr %s
+`, dir, invocation(), d.dir, strings.TrimPrefix(d.node.s3.Endpoint(), "http://"))
 		return nil
 	}
 	fmt.Fprintf(d.out, `
 What to try next:
-  %[1]s demo --keep ./demo-data    the same, kept; then up --data ./demo-data
+  %[1]s demo --keep ./demo-data    the same, kept, and how to go on with it
   %[1]s up                         the same parts, for your own rows
   %[1]s --help                     everything else
 `, invocation())
