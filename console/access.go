@@ -168,9 +168,11 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	c.begin(w, r, p, local(next))
 }
 
-// local is a path of ours; whatever else is the first page.
+// local is a path of ours; whatever else is the first page. Browsers drop tabs and
+// line ends before they read an address, and take a backslash for a slash.
 func local(path string) string {
-	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\\r\n") {
+	foreign := func(r rune) bool { return r < ' ' || r == 0x7F || r == '\\' }
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsFunc(path, foreign) {
 		return "/"
 	}
 	return path
