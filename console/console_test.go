@@ -312,17 +312,17 @@ func TestChangesAreAudited(t *testing.T) {
 	d := open(t, nil)
 	operator := d.as(t, operatorToken)
 	const fresh = "another+SECRETKEY/0123456789abcdefghijklmn"
-	s, _, err := d.Destinations().Describe(t.Context(), "acme")
+	s, revision, err := d.Destinations().Describe(t.Context(), "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
-	form := url.Values{"id": {"acme"}, "leave": {"1"}}
+	form := url.Values{"id": {"acme"}, "revision": {fmt.Sprint(revision)}, "leave": {"1"}}
 	for name, value := range s.FormValues() {
 		form.Set(name, value)
 	}
 	form.Set("title", "Acme Europe")
 	form.Set("secret_access_key", fresh)
-	for path, form := range map[string]url.Values{"/destinations/acme/edit": form, "/destinations/acme/pause": nil} {
+	for _, path := range []string{"/destinations/acme/edit", "/destinations/acme/pause"} {
 		answer, err := operator.PostForm(d.server.URL+path, form)
 		if err != nil {
 			t.Fatal(err)

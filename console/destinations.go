@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/loadfleet/loadfleet/destination"
@@ -216,6 +217,8 @@ type formField struct {
 type formPage struct {
 	ID       string
 	New      bool
+	Revision uint64 // that the form was made of; 0 of a new one
+	Outrun   bool   // it is no longer the one that stands
 	Groups   []formGroup
 	Problems []destination.Problem // of no single field
 	Good     bool
@@ -239,7 +242,9 @@ func (c *Console) editDestination(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return form(p.Settings.FormValues(), id, false, nil), nil
+	f := form(p.Settings.FormValues(), id, false, nil)
+	f.Revision = p.Revision
+	return f, nil
 }
 
 // form is the form with values, and what is wrong with them.
@@ -293,6 +298,7 @@ func (c *Console) read(r *request) (s, old *destination.Settings, f *formPage, o
 		values["secret_access_key"] = "" // never shown again
 	}
 	f = form(values, id, isNew, problems)
+	f.Revision, _ = strconv.ParseUint(r.Form.Get("revision"), 10, 64) // what is no number is none that stands
 	if problems == nil {
 		f.Good, f.Warnings = true, s.Warnings()
 		if n, err := s.Naming(); err == nil {
@@ -314,6 +320,9 @@ func (c *Console) saveDestination(r *request) (any, error) {
 	s, old, f, over, err := c.read(r)
 	if err != nil || !f.Good {
 		return f, err
+	}
+	if f.Outrun = f.Revision != over; f.Outrun {
+		return f, nil
 	}
 	if old != nil && r.Form.Get("leave") == "" {
 		left, err := c.cfg.Queue.Destinations().LeftBehind(r.Context(), old, destination.Changes(old, s))
