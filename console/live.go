@@ -32,10 +32,11 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	alive := time.NewTicker(15 * time.Second)
 	defer alive.Stop()
+	changed := c.index.Changed()
 	for {
-		changed := c.index.Changed()
 		select {
 		case <-changed:
+			changed = c.index.Changed() // before the wait: what changes meanwhile is told after it
 		case <-alive.C:
 		case <-r.Context().Done():
 			return
