@@ -67,6 +67,7 @@ type heat struct {
 type heatRow struct {
 	first string // the account's first day of all
 	days  map[string]*messages.Object
+	dead  map[string]messages.Reason // why days are dead
 }
 
 func newHeat(after, until string) *heat {
@@ -87,39 +88,59 @@ func (h *heat) move(end string) {
 	h.start, h.end = day.AddDate(0, 0, 1-calendarDays).Format(time.DateOnly), end
 	for _, row := range h.rows {
 		maps.DeleteFunc(row.days, func(day string, _ *messages.Object) bool { return day < h.start })
+		maps.DeleteFunc(row.dead, func(day string, _ messages.Reason) bool { return day < h.start })
 	}
 }
 
 // add takes one more record.
 func (h *heat) add(o *messages.Object) {
-	from, errFrom := time.Parse(time.DateOnly, o.From)
-	to, errTo := time.Parse(time.DateOnly, o.To)
-	if errFrom != nil || errTo != nil || to.Before(from) {
+	row, days := h.place(o.Account, o.From, o.To)
+	if len(days) == 0 {
 		return
+	}
+	kept := &messages.Object{Generation: o.Generation, Extraction: o.Extraction, Result: o.Result, Rows: o.Rows, Time: o.Time}
+	for _, day := range days {
+		if there := row.days[day]; there == nil || there.Before(kept) {
+			row.days[day] = kept
+		}
+	}
+}
+
+// bury takes one more dead load.
+func (h *heat) bury(part *messages.Partition, reason messages.Reason) {
+	row, days := h.place(part.Account, part.From, part.To)
+	for _, day := range days {
+		row.dead[day] = reason
+	}
+}
+
+// place makes room for a file: it is the row of its account and those of its days
+// that are shown.
+func (h *heat) place(account, first, last string) (row *heatRow, days []string) {
+	from, errFrom := time.Parse(time.DateOnly, first)
+	to, errTo := time.Parse(time.DateOnly, last)
+	if errFrom != nil || errTo != nil || to.Before(from) {
+		return nil, nil
 	}
 	if most := from.AddDate(1, 0, 0); to.After(most) { // no file holds more
 		to = most
 	}
-	if last := to.Format(time.DateOnly); !h.fixed && last > h.end {
-		h.move(last)
+	if end := to.Format(time.DateOnly); !h.fixed && end > h.end {
+		h.move(end)
 	}
-	row := h.row(o.Account)
+	row = h.row(account)
 	if row == nil {
-		return
+		return nil, nil
 	}
-	if row.first == "" || o.From < row.first {
-		row.first = o.From
+	if row.first == "" || first < row.first {
+		row.first = first
 	}
-	kept := &messages.Object{Generation: o.Generation, Extraction: o.Extraction, Result: o.Result, Rows: o.Rows, Time: o.Time}
 	for day := from; !day.After(to); day = day.AddDate(0, 0, 1) {
-		date := day.Format(time.DateOnly)
-		if date < h.start || date > h.end {
-			continue
-		}
-		if there := row.days[date]; there == nil || there.Before(kept) {
-			row.days[date] = kept
+		if date := day.Format(time.DateOnly); date >= h.start && date <= h.end {
+			days = append(days, date)
 		}
 	}
+	return row, days
 }
 
 // row is the row of an account; nil when it is not among those that are shown.
@@ -142,7 +163,7 @@ func (h *heat) row(account string) *heatRow {
 	}
 	at, _ := slices.BinarySearch(h.accounts, account)
 	h.accounts = slices.Insert(h.accounts, at, account)
-	h.rows[account] = &heatRow{days: map[string]*messages.Object{}}
+	h.rows[account] = &heatRow{days: map[string]*messages.Object{}, dead: map[string]messages.Reason{}}
 	return h.rows[account]
 }
 
@@ -175,13 +196,7 @@ func (c *Console) calendar(r *request) (any, error) {
 		if o.From == "" || messages.Companion(o.Format) {
 			continue
 		}
-		if !slices.Contains(p.Tables, o.Table) {
-			p.Tables = append(p.Tables, o.Table)
-		}
-		if p.Table == "" {
-			p.Table = o.Table
-		}
-		if o.Table != p.Table {
+		if !p.shows(o.Table) {
 			continue
 		}
 		h.add(&o.Object)
@@ -189,44 +204,51 @@ func (c *Console) calendar(r *request) (any, error) {
 			p.Latest = o.Time
 		}
 	}
+	if err := c.bury(r, p, h); err != nil {
+		return nil, err
+	}
 	slices.Sort(p.Tables)
 	if len(h.accounts) == 0 {
 		return p, nil
 	}
-	failed, err := c.failed(r, id, p.Table, h)
-	if err != nil {
-		return nil, err
-	}
-	p.fill(h, failed)
+	p.fill(h)
 	p.link(h)
 	return p, nil
 }
 
-// spot is a place of the heat map.
-type spot struct{ account, day string }
+// shows reports whether a table of the destination is the one that is shown: the
+// first to come, unless one was asked for.
+func (p *calendarPage) shows(table string) bool {
+	if !slices.Contains(p.Tables, table) {
+		p.Tables = append(p.Tables, table)
+	}
+	if p.Table == "" {
+		p.Table = table
+	}
+	return table == p.Table
+}
 
-// failed is why partitions that are shown are dead.
-func (c *Console) failed(r *request, id, table string, h *heat) (map[spot]string, error) {
+// bury adds the dead loads to a heat map.
+func (c *Console) bury(r *request, p *calendarPage, h *heat) error {
 	filter := formOf(r)
-	filter.Destination = id
+	filter.Destination = p.ID
 	dead, err := filter.filter()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	failed := map[spot]string{}
 	for d, err := range c.cfg.Queue.DeadLetters(r.Context(), dead) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if d.Part != nil && d.Table == table && d.Part.From >= h.start && d.Part.From <= h.end && h.rows[d.Part.Account] != nil {
-			failed[spot{d.Part.Account, d.Part.From}] = string(d.Failure.Reason)
+		if d.Part != nil && d.Part.From != "" && p.shows(d.Table) {
+			h.bury(d.Part, d.Failure.Reason)
 		}
 	}
-	return failed, nil
+	return nil
 }
 
 // fill makes the table.
-func (p *calendarPage) fill(h *heat, failed map[spot]string) {
+func (p *calendarPage) fill(h *heat) {
 	p.From, p.To = h.start, h.end
 	start, _ := time.Parse(time.DateOnly, h.start)
 	for i := range calendarDays {
@@ -241,10 +263,10 @@ func (p *calendarPage) fill(h *heat, failed map[spot]string) {
 		p.Days = append(p.Days, d)
 	}
 	for _, account := range h.accounts {
-		row := calendarRow{Account: account}
+		row, known := calendarRow{Account: account}, h.rows[account]
 		for _, d := range p.Days {
-			one := cell(d.Date, h.rows[account].days[d.Date], failed[spot{account, d.Date}])
-			if one.State == "missing" && d.Date < h.rows[account].first {
+			one := cell(d.Date, known.days[d.Date], known.dead[d.Date])
+			if one.State == "missing" && d.Date < known.first {
 				one = calendarCell{"before", d.Date + ": before its first day"}
 			}
 			row.Cells = append(row.Cells, one)
@@ -277,10 +299,10 @@ func (p *calendarPage) link(h *heat) {
 }
 
 // cell says how a partition stands.
-func cell(day string, o *messages.Object, failed string) calendarCell {
+func cell(day string, o *messages.Object, dead messages.Reason) calendarCell {
 	switch {
-	case failed != "":
-		return calendarCell{"failed", day + ": dead letter, " + failed}
+	case dead != "":
+		return calendarCell{"failed", day + ": dead letter, " + string(dead)}
 	case o == nil:
 		return calendarCell{"missing", day + ": missing, nothing on record"}
 	case o.Result == messages.Deleted:

@@ -69,3 +69,53 @@ func TestHeatOfLongFiles(t *testing.T) {
 		t.Errorf("%d days until %s: %+v", len(days), h.end, days)
 	}
 }
+
+// What is dead is in each of its days, those that no object has reached included,
+// and as bounded as the objects.
+func TestHeatOfDeadLoads(t *testing.T) {
+	june := &messages.Partition{From: "2024-06-01", To: "2024-06-30", Account: "a"}
+	for _, c := range []struct {
+		name, until string
+		objects     [][2]string
+		dead        *messages.Partition
+		start, end  string
+		places      int // that are dead
+	}{
+		{"a month between others", "", [][2]string{{"2024-05-01", "2024-05-31"}, {"2024-07-01", "2024-07-15"}}, june, "2024-05-17", "2024-07-15", 30},
+		{"begun before the days", "2024-07-31", [][2]string{{"2024-07-01", "2024-07-31"}}, june, "2024-06-02", "2024-07-31", 29},
+		{"ended after the days", "2024-06-10", [][2]string{{"2024-05-01", "2024-05-31"}}, june, "2024-04-12", "2024-06-10", 10},
+		{"the newest days", "", [][2]string{{"2024-05-01", "2024-05-31"}}, june, "2024-05-02", "2024-06-30", 30},
+		{"of another account", "", [][2]string{{"2024-05-01", "2024-05-31"}}, &messages.Partition{From: "2024-06-01", To: "2024-06-01", Account: "b"}, "2024-04-03", "2024-06-01", 1},
+		{"nothing else", "", nil, june, "2024-05-02", "2024-06-30", 30},
+		{"no day", "", [][2]string{{"2024-05-01", "2024-05-31"}}, &messages.Partition{From: "soon", To: "2024-06-01", Account: "a"}, "2024-04-02", "2024-05-31", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHeat("", c.until)
+			for _, o := range c.objects {
+				h.add(&messages.Object{From: o[0], To: o[1], Account: "a"})
+			}
+			h.bury(c.dead, messages.ReasonDestination)
+			p := &calendarPage{}
+			p.fill(h)
+			failed := 0
+			for _, row := range p.Rows {
+				for i, one := range row.Cells {
+					if day := p.Days[i].Date; one.State == "failed" && day >= c.dead.From && day <= c.dead.To && row.Account == c.dead.Account {
+						failed++
+					} else if one.State == "failed" {
+						t.Errorf("%s of %s: %s", day, row.Account, one.Title)
+					}
+				}
+			}
+			if p.From != c.start || p.To != c.end || failed != c.places {
+				t.Errorf("%s to %s with %d dead, want %s to %s with %d", p.From, p.To, failed, c.start, c.end, c.places)
+			}
+			h.move("2024-12-31")
+			for account, row := range h.rows {
+				if len(row.dead) > 0 {
+					t.Errorf("%d dead days of %s are held that are not shown", len(row.dead), account)
+				}
+			}
+		})
+	}
+}

@@ -452,6 +452,60 @@ func TestCalendarIsBounded(t *testing.T) {
 	}
 }
 
+// TestCalendarShowsTheDead: a load that died is on its days though nothing newer is
+// on record, also when it would have been the first of its account or destination.
+func TestCalendarShowsTheDead(t *testing.T) {
+	d := open(t, nil)
+	operator := d.as(t, operatorToken)
+	look := func(want ...string) {
+		t.Helper()
+		body := d.body(t, operator, "/calendar/acme")
+		if n := strings.Count(body, `<td class="cell failed"`); n != len(want) {
+			t.Errorf("%d cells are dead, want %d", n, len(want))
+		}
+		for _, day := range want {
+			if says := day + ": dead letter, destination"; !strings.Contains(body, says) {
+				t.Errorf("the calendar does not say %q:\n%s", says, body)
+			}
+		}
+	}
+	look()
+	d.kill(t, messages.Partition{From: "2024-06-17", To: "2024-06-18", Account: "a"})
+	look("2024-06-17", "2024-06-18")
+	d.Record(t, messages.Object{Workspace: "ws", Destination: "acme", Extraction: "e", Load: "l", Table: "ads", Bucket: "acme", Key: "k", Format: "csv",
+		From: "2024-06-16", To: "2024-06-16", Account: "a", Generation: 1, Result: messages.Loaded, Rows: 7, Time: time.Now().UTC()})
+	d.kill(t, messages.Partition{From: "2024-06-19", To: "2024-06-19", Account: "b"})
+	look("2024-06-17", "2024-06-18", "2024-06-19")
+}
+
+// kill leaves a dead load of a partition.
+func (d *desk) kill(t *testing.T, part messages.Partition) {
+	t.Helper()
+	extraction := "dead-" + part.From
+	out := d.Dispatch(t.Context(), "ws", extraction, "plan")
+	if err := out.Add(t.Context(), &messages.Load{
+		Version: messages.Version, ID: messages.LoadID("ws", extraction, "acme", "k"), Workspace: "ws", Destination: "acme", Extraction: extraction, Lane: messages.Fresh,
+		Generation: 1, Table: "ads", Bucket: "acme", Key: "k", File: messages.FileSpec{Format: "json"}, Part: part, Time: time.Now().UTC(), Delete: true,
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	loads, err := d.Loads(t.Context(), queue.LoadsConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loads.Close()
+	delivery, err := loads.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := delivery.DeadLetter(t.Context(), messages.DeadLetter{Failure: messages.Failure{Reason: messages.ReasonDestination}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestProxySignsIn: headers count from a proxy that is trusted.
 func TestProxySignsIn(t *testing.T) {
 	d := open(t, func(c *console.Config) { c.Access.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
