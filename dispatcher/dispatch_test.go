@@ -344,6 +344,34 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// A commit of a newer version goes back to the queue for a newer dispatcher,
+// however often that is.
+func TestHoldNewerCommit(t *testing.T) {
+	w := newWorld(t)
+	w.apply()
+	cfg := quick()
+	cfg.MaxAttempts, cfg.HoldDelay = 1, time.Millisecond
+	d := w.dispatcher(w.Queue, cfg)
+	newer := commitOf("newer")
+	newer.Version = messages.Version + 1
+	w.extract(newer, lines(3))
+	commits, err := w.Commits(w.within())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer commits.Close()
+	for range 4 {
+		delivery, err := commits.Next(w.within())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.handle(delivery.Context(), delivery)
+		if letters := w.deadLetters(); len(letters) != 0 {
+			t.Fatalf("dead letters after delivery %d: got %+v, want none", delivery.Attempt, letters)
+		}
+	}
+}
+
 // The clock of keys is that of the commit in the stream, also when it comes
 // back from the dead letters.
 func TestClock(t *testing.T) {

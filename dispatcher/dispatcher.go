@@ -36,7 +36,7 @@ type Config struct {
 	InlineBytes  int                   // a load's rows up to this size, unpacked, travel inside it; default 1 MiB
 	MaxAttempts  int                   // failed tries of one commit here before its dead letter; default 8
 	RetryDelay   time.Duration         // before the second try; doubles up to a minute; default 1 s
-	HoldDelay    time.Duration         // between looks at a destination that is held; default 30 s
+	HoldDelay    time.Duration         // between looks at a commit that is held; default 30 s
 	Grace        time.Duration         // given to extractions in work at a stop; default 20 s
 	MaxBatchSize int64                 // unpacked bytes of one batch; default 1 GiB
 	Metrics      prometheus.Registerer // nil: no metrics

@@ -80,7 +80,7 @@ type decision uint8
 const (
 	retry   decision = iota // try again later
 	reject                  // dead letter, and the event failed
-	hold                    // give back until the destination takes loads; no try counts
+	hold                    // give back until the destination, or a newer dispatcher, takes it; no try counts
 	release                 // give back: our own stop, or the lease is lost
 )
 
@@ -108,7 +108,7 @@ func verdict(ctx context.Context, err error) (decision, messages.Failure) {
 	case errors.As(err, &held):
 		return hold, f
 	case errors.Is(err, messages.ErrNewer):
-		return retry, f // a newer dispatcher may be at work beside this one
+		return hold, f // a newer dispatcher may be at work beside this one
 	case errors.As(err, &rejected):
 		return reject, rejected.Failure
 	case errors.As(err, &commit):

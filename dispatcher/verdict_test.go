@@ -39,7 +39,7 @@ func TestVerdict(t *testing.T) {
 		{"destination.ErrUnknownKey", destination.ErrUnknownKey, retry, messages.ReasonExhausted},
 		{"destination.ErrTampered", destination.ErrTampered, retry, messages.ReasonExhausted},
 		{"destination.ErrNoTemplate", destination.ErrNoTemplate, retry, messages.ReasonExhausted},
-		{"messages.ErrNewer", messages.ErrNewer, retry, messages.ReasonExhausted},
+		{"messages.ErrNewer", messages.ErrNewer, hold, messages.ReasonExhausted},
 		{"messages.CommitError", &messages.CommitError{Mistakes: []messages.Mistake{{Reason: messages.ReasonWorkspace}}}, reject, messages.ReasonWorkspace},
 		{"messages.BatchError", &messages.BatchError{}, reject, messages.ReasonCount},
 		{"messages.DecodeError", &messages.DecodeError{}, retry, messages.ReasonExhausted},

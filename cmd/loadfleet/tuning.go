@@ -9,7 +9,7 @@ import (
 
 // bindDispatcherTuning is bindTuning for a dispatcher.
 func bindDispatcherTuning(f *pflag.FlagSet, c *dispatcher.Config) {
-	f.DurationVar(&c.HoldDelay, "hold-delay", 0, "between looks at a destination that is held; default 30s")
+	f.DurationVar(&c.HoldDelay, "hold-delay", 0, "between looks at a commit that is held; default 30s")
 	f.DurationVar(&c.RetryDelay, "dispatch-retry-delay", 0, "before an extraction's second try, doubling with each; default 1s")
 	hide(f, "hold-delay", "dispatch-retry-delay")
 }
