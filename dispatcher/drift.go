@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
@@ -81,7 +83,7 @@ func refusedDrift(c *messages.Commit, table *encoding.Schema, d encoding.Drift) 
 const remembers = 20
 
 // remember adds the columns of a pinned plan to the table's, if they are not
-// there. Doing it again changes nothing.
+// there and the table has room. Doing it again changes nothing.
 func (d *Dispatcher) remember(ctx context.Context, e *extraction, p *plan) error {
 	if p.Schema == nil {
 		return nil
@@ -93,8 +95,14 @@ func (d *Dispatcher) remember(ctx context.Context, e *extraction, p *plan) error
 		}
 		merged := p.Schema
 		if known != nil {
-			if _, merged, err = known.Schema.Compare(p.Schema); err != nil {
+			var differs encoding.Drift
+			if differs, merged, err = known.Schema.Compare(p.Schema); err != nil {
 				return err
+			}
+			if lost := known.Schema.Len() + len(differs.Added) - merged.Len(); lost > 0 {
+				d.log.Warn("the table has had as many columns as are remembered: the others load, and its sidecars lack them",
+					zap.String("extraction", e.Extraction), zap.String("destination", e.commit.Destination),
+					zap.String("table", e.commit.Filename), zap.Int("columns", merged.Len()), zap.Int("others", lost))
 			}
 			if merged.Equal(known.Schema) {
 				return nil

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -101,5 +102,57 @@ func TestSchemaDrift(t *testing.T) {
 	}
 	if !known.Schema.Equal(schemaOf(t, "day:date n:string x:decimal(10,2)")) {
 		t.Errorf("known: got %v", known.Schema.Columns())
+	}
+}
+
+// A table that has had as many columns as are remembered goes on loading, and
+// its policy decides as ever.
+func TestSchemaDriftOfAWideTable(t *testing.T) {
+	w := newWorld(t)
+	var text strings.Builder
+	text.WriteString("day:date")
+	for i := range encoding.MaxColumns - 1 {
+		fmt.Fprintf(&text, " c%d:int64", i)
+	}
+	table := schemaOf(t, text.String())
+	w.start(w.Queue, quick())
+	for _, test := range []struct {
+		policy  destination.SchemaDrift
+		sidecar bool
+		files   *encoding.Schema // nil: the extraction fails as drift
+	}{
+		{"", false, schemaOf(t, "day:date x:bool")},
+		{destination.AddColumns, true, schemaOf(t, "day:date x:bool")},
+		{destination.FreezeSchema, false, table},
+		{destination.RejectDrift, false, nil},
+	} {
+		t.Run(string(test.policy), func(t *testing.T) {
+			w.t = t
+			id := "wide" + string(test.policy)
+			w.apply(func(s *destination.Settings) { s.ID, s.SchemaDrift, s.SchemaSidecar = id, test.policy, test.sidecar })
+			if err := w.PutTableSchema(w.within(), id, "ws", "orders", &messages.TableSchema{Schema: table, Extraction: "years"}, 0); err != nil {
+				t.Fatal(err)
+			}
+			c := commitOf(id)
+			c.Destination, c.AccountColumn, c.Schema = id, "", schemaOf(t, "day:date x:bool")
+			w.extract(c, batch{body: `{"day":"2024-06-18","x":true}` + "\n", rows: 1})
+			e := w.await(id, messages.EventDispatched, messages.EventFailed)
+			known, _, err := w.TableSchema(w.within(), id, "ws", "orders")
+			if err != nil || !known.Schema.Equal(table) {
+				t.Errorf("known: got other columns than before, or %v", err)
+			}
+			if test.files == nil {
+				if e.Failure == nil || e.Failure.Reason != messages.ReasonDrift || e.Failure.Remedy == "" {
+					t.Errorf("got %+v, want a failure for %s with a remedy", e, messages.ReasonDrift)
+				}
+				return
+			}
+			if e.Failure != nil {
+				t.Fatalf("got failure %+v", *e.Failure)
+			}
+			if loads := w.loads(id); !w.rows(loads[0]).Schema().Equal(test.files) {
+				t.Errorf("got loads %q of %d columns, want %d", keys(loads), w.rows(loads[0]).Schema().Len(), test.files.Len())
+			}
+		})
 	}
 }

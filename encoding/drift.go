@@ -45,8 +45,9 @@ type Drift struct {
 }
 
 // Compare says how columns differ from the table's, and gives the table's with
-// those: added ones behind its own, changed ones widened (see [Widen]). A column
-// that is missing is no difference: it is null.
+// those: added ones behind its own, as many as [MaxColumns] leaves room for,
+// changed ones widened (see [Widen]). A column that is missing is no difference:
+// it is null.
 func (s *Schema) Compare(next *Schema) (Drift, *Schema, error) {
 	var d Drift
 	columns := s.Columns()
@@ -65,6 +66,6 @@ func (s *Schema) Compare(next *Schema) (Drift, *Schema, error) {
 	if len(d.Added)+len(d.Changed) == 0 {
 		return d, s, nil
 	}
-	merged, err := NewSchema(columns)
+	merged, err := NewSchema(columns[:min(len(columns), MaxColumns)])
 	return d, merged, err
 }

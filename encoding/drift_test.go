@@ -1,6 +1,7 @@
 package encoding
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,5 +54,20 @@ func TestCompareSchemas(t *testing.T) {
 	}
 	if d, same, err := merged.Compare(table); err != nil || same != merged || len(d.Added)+len(d.Changed) > 0 {
 		t.Errorf("the narrower one again: got %+v, %v", d, err)
+	}
+	// A table takes what it has room for.
+	full := make([]Column, MaxColumns)
+	for i := range full {
+		full[i] = column(fmt.Sprint("c", i), "int64")
+	}
+	d, merged, err = of(full[1:]...).Compare(of(column("c1", "float64"), column("x", "bool"), column("y", "date")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Drift{Added: []Column{column("x", "bool"), column("y", "date")}, Changed: []Column{column("c1", "float64")}}, d); diff != "" {
+		t.Errorf("drift of a wide table (-want +got):\n%s", diff)
+	}
+	if got, n := merged.Column(0), merged.Len(); got != column("c1", "float64") || n != MaxColumns || merged.Column(n-1) != column("x", "bool") {
+		t.Errorf("merged: got %d columns from %v to %v, want %d from c1, a float64, to x", n, got, merged.Column(n-1), MaxColumns)
 	}
 }
