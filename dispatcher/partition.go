@@ -135,6 +135,10 @@ func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount 
 	if ps.byAccount && (!hasAccount || account == "") {
 		return 0, errNoAccount
 	}
+	load := int32(ps.plan.Time.Unix() / 86400)
+	if ps.dated && !hasDay && !ps.covers.has(load) {
+		return 0, uncoveredLoad(load)
+	}
 	if err := ps.covers.admit(day, hasDay, account); err != nil {
 		return 0, err
 	}
@@ -142,7 +146,7 @@ func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount 
 	defer ps.mu.Unlock()
 	hasDay = hasDay && ps.dated
 	if !hasDay {
-		day = int32(ps.plan.Time.Unix() / 86400)
+		day = load
 	}
 	id, err := ps.of(day, account)
 	if err != nil {

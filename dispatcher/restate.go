@@ -53,9 +53,17 @@ var (
 	errUncoveredAccount = errors.New("the row's account is not among the accounts of the commit's covers: name it there, or leave the row out")
 )
 
+// uncoveredLoad says that a row without a day gets one that its commit does not cover.
+func uncoveredLoad(load int32) error {
+	return fmt.Errorf("the row has no date and is dated by the load, %s (undated_rows: load_date): %w", day(load), errUncoveredDay)
+}
+
+// has tells whether a day is covered.
+func (v *coverage) has(day int32) bool { return !v.bounded || v.from <= day && day <= v.to }
+
 // admit refuses a row outside of what the commit says it covers.
 func (v *coverage) admit(day int32, hasDay bool, account string) error {
-	if v.bounded && hasDay && (day < v.from || day > v.to) {
+	if hasDay && !v.has(day) {
 		return errUncoveredDay
 	}
 	if v.accounts != nil && !v.accounts[account] {

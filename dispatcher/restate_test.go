@@ -27,9 +27,12 @@ func restated(p *partition) string {
 	return fmt.Sprint(p.rows)
 }
 
-// row is a line of "day account".
+// row is a line of "day account"; without a day, of " account".
 func row(text string) string {
 	day, account, _ := strings.Cut(text, " ")
+	if day == "" {
+		return fmt.Sprintf(`{"account":%q,"n":1}`+"\n", account)
+	}
 	return fmt.Sprintf(`{"day":%q,"account":%q,"n":1}`+"\n", day, account)
 }
 
@@ -86,6 +89,7 @@ func TestRestatement(t *testing.T) {
 			}
 		}
 	}
+	byLoad := func(p *messages.PinnedPlan) { p.Undated = "load_date" }
 	byAccount := func(p *messages.PinnedPlan) { p.FileName, p.Account = "{{account}}-{{YYYY}}{{MM}}{{DD}}", true }
 	for _, c := range []struct {
 		name   string
@@ -110,6 +114,12 @@ func TestRestatement(t *testing.T) {
 		{"accounts without days", both(deleting, func(p *messages.PinnedPlan) { p.FileName, p.Account = "{{account}}", true }), &messages.Covers{Accounts: []string{"a", "b"}},
 			[]string{"2024-06-18 b"}, map[string]string{"a.csv": "gone", "b.csv": "1"}, ""},
 		{"a day that is not covered", nil, days("2024-06-17", "2024-06-18"), []string{"2024-06-18 a", "2024-06-19 a"}, nil, "row's day lies outside"},
+		{"no day, and the load's is covered", byLoad, days("2024-06-18", "2024-06-20"), []string{"2024-06-18 a", " a"},
+			map[string]string{"20240618.csv": "1", "20240620.csv": "1"}, ""},
+		{"no day, and the load's is not covered", byLoad, days("2024-06-17", "2024-06-19"), []string{"2024-06-18 a", " a"}, nil,
+			"the row has no date and is dated by the load, 2024-06-20 (undated_rows: load_date): the row's day lies outside"},
+		{"no day, and keys have none", both(byLoad, func(p *messages.PinnedPlan) { p.FileName = "all" }), days("2024-06-17", "2024-06-19"), []string{"2024-06-18 a", " a"},
+			map[string]string{"all.csv": "2"}, ""},
 		{"an account that is not covered", nil, days("2024-06-17", "2024-06-18", "a"), []string{"2024-06-18 b"}, nil, "row's account is not among"},
 		{"too many to look at", both(deleting, byAccount, func(p *messages.PinnedPlan) { p.Accounts = make([]string, 1000) }), days("2015-01-01", "2024-06-18"), nil, nil, "at most 200000"},
 
