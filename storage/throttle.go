@@ -32,7 +32,7 @@ func newThrottle(next http.RoundTripper, perSecond float64) *throttle {
 }
 
 const (
-	slowest    = 1 // a second
+	slowest    = 1 // a second, or rate_limit where that is less
 	slowAgain  = 500 * time.Millisecond
 	growth     = 1.1
 	unhindered = 10_000 // a second: from here on there is no limit
@@ -80,5 +80,5 @@ func (t *throttle) slow(now time.Time) {
 		at = rate.Limit(float64(t.sent) / max(now.Sub(t.window).Seconds(), 0.1))
 	}
 	t.slowed = now
-	t.limiter.SetLimitAt(now, max(at/2, slowest))
+	t.limiter.SetLimitAt(now, max(at/2, min(slowest, t.most)))
 }
