@@ -144,7 +144,7 @@ func (r causeRow) cause(f failed) Cause {
 	fill := strings.NewReplacer(
 		"{bucket}", f.reply.Bucket, "{region}", f.access.Region, "{key id}", f.access.AccessKeyID,
 		"{kms key}", f.access.EncryptionKey, "{role}", f.reply.Role, "{owner}", f.access.BucketOwner,
-		"{endpoint}", endpoint, "{acl}", f.access.ACL, "{encryption}", f.access.Encryption, "{there}", there)
+		"{endpoint}", endpoint, "{host}", f.unresolved(), "{acl}", f.access.ACL, "{encryption}", f.access.Encryption, "{there}", there)
 	return Cause{ID: r.id, Sentence: fill.Replace(r.sentence), Remedy: fill.Replace(r.remedy)}
 }
 
@@ -164,6 +164,17 @@ func ofRole(more func(failed) bool) func(failed) bool {
 }
 
 func (f failed) customersRole() bool { return f.reply.Role == f.access.AssumeRoleARN }
+
+// unresolved is the host whose name could not be resolved, or empty.
+func (f failed) unresolved() string {
+	if lookup, ok := errors.AsType[*net.DNSError](f.err); ok {
+		return lookup.Name
+	}
+	return ""
+}
+
+// ofSTS tells whether it was STS that was asked, not the store.
+func (f failed) ofSTS() bool { return f.reply.Role != "" || f.reply.Op == opIdentify }
 
 // silent tells whether there was no reply at all.
 func (f failed) silent() bool {
@@ -404,8 +415,13 @@ var causes = []causeRow{
 		remedy:   "Run the check again in some minutes; if it stays, set rate_limit or max_concurrency.",
 	},
 	{
-		id: CauseDNS, when: func(f failed) bool { _, ok := errors.AsType[*net.DNSError](f.err); return ok },
-		sentence: "The name of the store ({endpoint}) cannot be resolved.",
+		id: CauseDNS, when: func(f failed) bool { return f.unresolved() != "" && f.ofSTS() },
+		sentence: "The name of AWS STS, {host}, cannot be resolved: it tells who we are and lets roles be assumed. The store was not asked yet.",
+		remedy:   "Look for a typing mistake in region; else the fleet's operator lets the workers resolve and reach {host}, or starts them with --sts-endpoint.",
+	},
+	{
+		id: CauseDNS, when: func(f failed) bool { return f.unresolved() != "" },
+		sentence: "The name of the store ({endpoint}), {host}, cannot be resolved.",
 		remedy:   "Look for a typing mistake in endpoint or region; a store that knows its buckets by path only needs path_style: true.",
 	},
 	{

@@ -13,6 +13,10 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
+func noHost(name string) error {
+	return &smithyhttp.RequestSendError{Err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}}}
+}
+
 func TestCauses(t *testing.T) {
 	const role, own = "arn:aws:iam::111111111111:role/acme", "arn:aws:iam::333333333333:role/fleet"
 	keys := Access{ConnectionOption: "access_keys", AccessKeyID: "AKIA1", Region: "eu-central-1", Encryption: "sse-s3"}
@@ -82,7 +86,8 @@ func TestCauses(t *testing.T) {
 		{"no credentials", failure(t.Context(), "put", "acme", "k", &credentialError{"find own credentials", "", true, errors.New("none")}), chain, CauseOwnCredentials},
 		{"endpoint down", network(&net.OpError{Op: "dial", Err: errors.New("refused")}), keys, CauseEndpointDown},
 		{"endpoint silent", network(context.DeadlineExceeded), keys, CauseEndpointDown},
-		{"DNS", network(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}), keys, CauseDNS},
+		{"DNS", failure(t.Context(), "list", "acme", "", noHost("acme.s3.local")), keys, CauseDNS},
+		{"DNS, of STS", failure(t.Context(), opIdentify, "", "", noHost("sts.local")), chain, CauseDNS},
 		{"TLS, unknown authority", network(x509.UnknownAuthorityError{}), keys, CauseTLS},
 		{"TLS, another name", network(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "s3"}), keys, CauseTLS},
 		{"TLS, no TLS there", network(http.ErrSchemeMismatch), keys, CauseTLS},
@@ -116,5 +121,33 @@ func TestCauses(t *testing.T) {
 		if !covered[row.id] {
 			t.Errorf("no case for %s", row.id)
 		}
+	}
+}
+
+// A name that cannot be resolved is named, and whose it is.
+func TestCauseNamesTheHost(t *testing.T) {
+	const role, host = "arn:aws:iam::111111111111:role/acme", "sts.us-east-1.amazonaws.com"
+	chain := Access{ConnectionOption: "role_chain", AssumeRoleARN: role, Region: "us-east-1", Endpoint: "http://127.0.0.1:19000"}
+	named := chain
+	named.Endpoint = "https://s3.acme.example"
+	for _, test := range []struct {
+		name     string
+		err      error
+		access   Access
+		sentence string
+		remedy   string
+	}{
+		{"the store", failure(t.Context(), "put", "acme", "k", noHost("acme.s3.acme.example")), named,
+			"The name of the store (https://s3.acme.example), acme.s3.acme.example, cannot be resolved.", "endpoint or region"},
+		{"STS, asked who we are", failure(t.Context(), opIdentify, "", "", noHost(host)), chain, "The name of AWS STS, " + host + ", cannot be resolved", "--sts-endpoint"},
+		{"STS, asked for a role", failure(t.Context(), "put", "acme", "k", &credentialError{"assume role " + role, role, false, noHost(host)}), chain,
+			"The name of AWS STS, " + host + ", cannot be resolved", "--sts-endpoint"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := CauseOf(test.err, test.access)
+			if got.ID != CauseDNS || !strings.HasPrefix(got.Sentence, test.sentence) || !strings.Contains(got.Remedy, test.remedy) {
+				t.Errorf("got %+v, want %s: %q with remedy %q", got, CauseDNS, test.sentence, test.remedy)
+			}
+		})
 	}
 }

@@ -8,11 +8,14 @@ import (
 	"github.com/aws/smithy-go"
 )
 
+// opIdentify is the operation that [identify] is in its errors.
+const opIdentify = "get caller identity"
+
 // identify asks STS who the client's credentials belong to.
 func identify(ctx context.Context, client *sts.Client) (string, error) {
 	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return "", failure(ctx, "get caller identity", "", "", err)
+		return "", failure(ctx, opIdentify, "", "", err)
 	}
 	return deref(out.Arn), nil
 }
