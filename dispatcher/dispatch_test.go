@@ -519,6 +519,9 @@ func TestPartitionRules(t *testing.T) {
 	}{
 		{"undated rows by the load", func(s *destination.Settings) { s.UndatedRows = destination.DateByLoad }, nil, undated, 4,
 			map[string]int64{"out/orders-20240531.csv": 1, "out/orders-20240618.csv": 1, "out/orders-" + today + ".csv": 2}},
+		{"undated rows by the load, without a schema", func(s *destination.Settings) { s.UndatedRows = destination.DateByLoad },
+			func(c *messages.Commit) { c.Schema = nil }, undated, 4,
+			map[string]int64{"out/orders-20240531.csv": 1, "out/orders-20240618.csv": 1, "out/orders-" + today + ".csv": 2}},
 		{"no date column", nil, func(c *messages.Commit) { c.DateColumn = "" }, lines(9).body, 9,
 			map[string]int64{"out/orders-" + today + ".csv": 9}},
 		{"by month", func(s *destination.Settings) {

@@ -86,6 +86,7 @@ func (d *Dispatcher) batches(ctx context.Context, e *extraction, each func(messa
 // to infer one from.
 func (d *Dispatcher) infer(ctx context.Context, e *extraction) (*encoding.Schema, error) {
 	in := encoding.NewInferrer()
+	in.Dates(e.commit.DateColumn)
 	if len(e.commit.Files) > 0 {
 		in.Limit(maxStagedBytes)
 	}

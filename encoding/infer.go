@@ -17,6 +17,7 @@ type Inferrer struct {
 	input   input
 	columns []*observed // in the order of their first appearance
 	index   map[string]*observed
+	dates   string // the column whose values are to be dates
 	ndjson  *ndjson
 	csv     csvRows
 }
@@ -26,6 +27,7 @@ type observed struct {
 	name     string
 	forms    sighting
 	declared Type // by Arrow batches, while they agree and there are no others
+	dates    bool // its values are to be dates
 }
 
 // sighting is a set of the forms that a column's values have.
@@ -62,6 +64,11 @@ func NewInferrer() *Inferrer {
 
 // Limit sets the unpacked size at which a batch is refused; 1 GiB without it.
 func (n *Inferrer) Limit(batchBytes int64) { n.opts.MaxBatchBytes = batchBytes }
+
+// Dates names the column whose values are to be dates. Where some of them are, or
+// are timestamps, that is its type, whatever the others are: decoding then says
+// which. It is called before the first batch is observed.
+func (n *Inferrer) Dates(column string) { n.dates = column }
 
 // Observe looks at one batch; its errors are those of [Decoder.Decode].
 func (n *Inferrer) Observe(batch int, format InputFormat, packing Compression, body io.Reader) error {
@@ -103,7 +110,7 @@ func (n *Inferrer) column(name string) (*observed, error) {
 	if name == "" {
 		return nil, fmt.Errorf("has no name: give it one")
 	}
-	o = &observed{name: strings.Clone(name)}
+	o = &observed{name: strings.Clone(name), dates: name == n.dates}
 	n.index[o.name] = o
 	n.columns = append(n.columns, o)
 	return o, nil
@@ -182,6 +189,10 @@ func (o *observed) narrowest() (Type, bool) {
 	}
 	within := func(f sighting) bool { return forms&^f == 0 }
 	switch {
+	case o.dates && forms&sawTimestamp != 0:
+		return Type{Kind: Timestamp}, true
+	case o.dates && forms&sawDate != 0:
+		return Type{Kind: Date}, true
 	case forms&sawNested != 0:
 		return Type{Kind: JSONText}, o.forms&sawCSVText == 0
 	case forms == 0:
@@ -204,7 +215,7 @@ func (o *observed) narrowest() (Type, bool) {
 func (s *ndjson) observe(f *field, b []byte, p int) int {
 	if b[p] == '"' {
 		v, end := s.string(b, p)
-		if end >= 0 && f.seen.forms&sawText == 0 {
+		if end >= 0 && (f.seen.dates || f.seen.forms&sawText == 0) {
 			f.seen.forms |= calendarForm(v)
 		}
 		return end

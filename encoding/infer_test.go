@@ -84,6 +84,38 @@ func TestInfer(t *testing.T) {
 	}
 }
 
+// Of the column that is to hold dates, those among its values are what it is.
+func TestInferDates(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"dates", `{"d":"2024-01-01"}`, "date"},
+		{"dates and a text", `{"d":"2024-01-01"} {"d":"oops"}`, "date"},
+		{"a text before dates", `{"d":"oops"} {"d":"2024-01-01"}`, "date"},
+		{"a timestamp among dates and texts", `{"d":"oops"} {"d":"2024-01-01"} {"d":"2024-01-01 10:00:00"}`, "timestamp"},
+		{"timestamps and a text", `{"d":"2024-01-01T10:00:00Z"} {"d":""}`, "timestamp"},
+		{"dates and a number", `{"d":"2024-01-01"} {"d":5}`, "date"},
+		{"dates and an object", `{"d":"2024-01-01"} {"d":{}}`, "date"},
+		{"no date", `{"d":"oops"} {"d":"20240101"}`, "string"},
+		{"numbers", `{"d":20240101}`, "int64"},
+		{"no values", `{"d":null}`, "string"},
+		{"another column", `{"e":"2024-01-01"} {"e":"oops"}`, "string"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := NewInferrer()
+			n.Dates("d")
+			if err := n.Observe(1, NDJSONInput, Plain, strings.NewReader(strings.ReplaceAll(test.text, "} {", "}\n{"))); err != nil {
+				t.Fatal(err)
+			}
+			s, err := n.Schema()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Column(0).Type.String(); got != test.want {
+				t.Errorf("%s: got %s, want %s", test.text, got, test.want)
+			}
+		})
+	}
+}
+
 // FuzzInfer: the schema that is inferred takes the rows it came from.
 func FuzzInfer(f *testing.F) {
 	f.Add("{\"a\":1}\n{\"a\":1.5,\"b\":\"2024-01-01\"}", "a,b\n1,x\n")
