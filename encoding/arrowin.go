@@ -185,8 +185,36 @@ func arrowText(a arrow.Array) func(i int) string {
 		return a.Value
 	case *array.LargeString:
 		return a.Value
+	case *array.StringView:
+		return func(i int) string {
+			text, ok := viewedText(a, i)
+			if !ok {
+				panic(errArrowView) // for recovered to catch: the batch is damaged, not a value
+			}
+			return text
+		}
 	}
 	return nil
+}
+
+var errArrowView = errors.New("a text's view points outside of its buffers")
+
+// viewedText is the text that view i of a stands for; ok is false when it points
+// outside of the buffers. The Arrow library does not look: a view may reach into
+// the room behind a buffer, or have a length below zero.
+func viewedText(a *array.StringView, i int) (text string, ok bool) {
+	view := a.ValueHeader(i)
+	if view.Len() < 0 {
+		return "", false
+	}
+	if !view.IsInline() {
+		buffers := a.Data().Buffers()[2:]
+		k, from := int(view.BufferIndex()), int(view.BufferOffset())
+		if k < 0 || k >= len(buffers) || from < 0 || from > min(buffers[k].Len(), math.MaxInt32)-view.Len() {
+			return "", false
+		}
+	}
+	return a.Value(i), true
 }
 
 func arrowInts(a arrow.Array) func(i int) int64 {
@@ -351,7 +379,7 @@ func arrowKind(t arrow.DataType) (Type, bool) {
 	switch t := t.(type) {
 	case *arrow.DictionaryType:
 		return arrowKind(t.ValueType)
-	case *arrow.StringType, *arrow.LargeStringType, *arrow.NullType:
+	case *arrow.StringType, *arrow.LargeStringType, *arrow.StringViewType, *arrow.NullType:
 		return Type{Kind: String}, true
 	case *arrow.Int8Type, *arrow.Int16Type, *arrow.Int32Type, *arrow.Int64Type, *arrow.Uint8Type, *arrow.Uint16Type, *arrow.Uint32Type:
 		return Type{Kind: Int64}, true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -69,6 +70,14 @@ func TestDecodeArrow(t *testing.T) {
 		{name: "utf8 that is not", typ: arrow.BinaryTypes.String, fill: func(b array.Builder) { b.(*array.StringBuilder).Append("\xff") }, kind: "string", bad: errNotUTF8.Error()},
 		{name: "large utf8 to date", typ: arrow.BinaryTypes.LargeString, fill: func(b array.Builder) { b.(*array.LargeStringBuilder).Append("2024-06-20") }, kind: "date", want: []string{"2024-06-20"}},
 		{name: "utf8 to json", typ: arrow.BinaryTypes.String, fill: func(b array.Builder) { b.(*array.StringBuilder).Append(`{ "a":[1 ,2] }`) }, kind: "json", want: []string{`{"a":[1,2]}`}},
+		{name: "utf8 view", typ: arrow.BinaryTypes.StringView, fill: func(b array.Builder) {
+			b.(*array.StringViewBuilder).AppendValues([]string{"a", "", "twelve bytes", "beyond twelve"}, nil)
+			b.AppendNull()
+			b.(*array.StringViewBuilder).Append(strings.Repeat("x", 40_000)) // in a buffer of its own
+		}, kind: "string", want: []string{"a", "", "twelve bytes", "beyond twelve", "~", strings.Repeat("x", 40_000)}},
+		{name: "utf8 view that is not", typ: arrow.BinaryTypes.StringView, fill: func(b array.Builder) { b.(*array.StringViewBuilder).Append("beyond twelve\xff") }, kind: "string", bad: errNotUTF8.Error()},
+		{name: "utf8 view to timestamp", typ: arrow.BinaryTypes.StringView, fill: func(b array.Builder) { b.(*array.StringViewBuilder).Append("2024-06-20T10:00:00Z") }, kind: "timestamp", want: []string{"2024-06-20T10:00:00Z"}},
+		{name: "utf8 view to json", typ: arrow.BinaryTypes.StringView, fill: func(b array.Builder) { b.(*array.StringViewBuilder).Append(`{ "a":[1 ,2] }`) }, kind: "json", want: []string{`{"a":[1,2]}`}},
 		{name: "dictionary", typ: dictionary, fill: func(b array.Builder) {
 			for _, v := range []string{"x", "y", "x"} {
 				if err := b.(*array.BinaryDictionaryBuilder).AppendString(v); err != nil {
@@ -93,6 +102,7 @@ func TestDecodeArrow(t *testing.T) {
 		{name: "timestamp s out of range", typ: &arrow.TimestampType{Unit: arrow.Second}, fill: func(b array.Builder) { b.(*array.TimestampBuilder).Append(math.MaxInt64) }, kind: "timestamp", bad: errNotTimestamp.Error()},
 		{name: "null", typ: arrow.Null, fill: func(b array.Builder) { b.AppendNull() }, kind: "int64", want: []string{"~"}},
 		{name: "binary", typ: arrow.BinaryTypes.Binary, fill: func(b array.Builder) { b.AppendNull() }, kind: "string", bad: "does not become string"},
+		{name: "binary view", typ: arrow.BinaryTypes.BinaryView, fill: func(b array.Builder) { b.(*array.BinaryViewBuilder).Append([]byte("beyond twelve")) }, kind: "string", bad: "does not become string"},
 		{name: "unknown column", typ: arrow.FixedWidthTypes.Date32, fill: func(b array.Builder) { b.AppendNull() }, bad: `arrow column "v" is not in the schema`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,6 +130,111 @@ func TestDecodeArrow(t *testing.T) {
 			}
 			if _, err := decodeAll(t, s, DecodeOptions{}, ArrowInput, string(stream)); err != nil {
 				t.Errorf("decode as inferred %v: %v", s.Columns(), err)
+			}
+		})
+	}
+}
+
+// streamOf is an IPC stream of one record with a column "v".
+func streamOf(t testing.TB, v arrow.Array) []byte {
+	t.Helper()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "v", Type: v.DataType(), Nullable: true}}, nil)
+	var out bytes.Buffer
+	w := ipc.NewWriter(&out, ipc.WithSchema(schema))
+	if err := w.Write(array.NewRecord(schema, []arrow.Array{v}, int64(v.Len()))); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// someViews are texts in the view itself and in two buffers, and nulls.
+func someViews(values ...string) *array.StringView {
+	b := array.NewStringViewBuilder(memory.DefaultAllocator)
+	b.SetBlockSize(64)
+	for _, v := range values {
+		if v == "~" {
+			b.AppendNull()
+		} else {
+			b.Append(v)
+		}
+	}
+	return b.NewStringViewArray()
+}
+
+func TestDecodeArrowViews(t *testing.T) {
+	all := someViews("a", "a text that the first buffer has for itself", "~", "", "a text that the second buffer has for itself", "twelve bytes")
+	indices := array.NewInt8Builder(memory.DefaultAllocator)
+	indices.AppendValues([]int8{4, 1, 0, 4}, []bool{true, true, false, true})
+	dictionary := array.NewDictionaryArray(&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.StringView}, indices.NewArray(), all)
+	for _, tt := range []struct {
+		name string
+		v    arrow.Array
+		want []string
+	}{
+		{name: "whole", v: all, want: []string{"a", "a text that the first buffer has for itself", "~", "", "a text that the second buffer has for itself", "twelve bytes"}},
+		{name: "slice", v: array.NewSlice(all, 1, 5), want: []string{"a text that the first buffer has for itself", "~", "", "a text that the second buffer has for itself"}},
+		{name: "nothing", v: array.NewSlice(all, 3, 3), want: nil},
+		{name: "dictionary", v: dictionary, want: []string{"a text that the second buffer has for itself", "a text that the first buffer has for itself", "~", "a text that the second buffer has for itself"}},
+		{name: "slice of a dictionary", v: array.NewSlice(dictionary, 1, 3), want: []string{"a text that the first buffer has for itself", "~"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			chunks, err := decodeAll(t, schemaOf(t, "v string"), DecodeOptions{}, ArrowInput, string(streamOf(t, tt.v)))
+			checkDecoded(t, chunks, err, tt.want, "")
+		})
+	}
+}
+
+// Arrow's JavaScript library, 21.2, wrote the stream: tableToIPC of a table with
+// vectorFromArray(texts, new Utf8View).
+func TestDecodeArrowViewsOfOthers(t *testing.T) {
+	stream, err := os.ReadFile("testdata/views-js.arrows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks, err := decodeAll(t, schemaOf(t, "v string"), DecodeOptions{}, ArrowInput, string(stream))
+	checkDecoded(t, chunks, err, []string{"a", "~", "a text that is longer than twelve bytes", "", "twelve bytes"}, "")
+}
+
+// A view that points outside of its buffers is an error of the batch.
+func TestDecodeArrowViewsDamaged(t *testing.T) {
+	const text = "a text that the first buffer has for itself"
+	stream := streamOf(t, someViews(text, "a", "a text that the second buffer has for itself"))
+	at := bytes.Index(stream, append([]byte{byte(len(text)), 0, 0, 0}, text[:4]...))
+	if at < 0 {
+		t.Fatal("the stream has no view")
+	}
+	counts := bytes.LastIndex(stream[:at], []byte{1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0}) // one array, of two buffers
+	if counts < 0 {
+		t.Fatal("the stream has no count of buffers")
+	}
+	for _, tt := range []struct {
+		name string
+		at   int
+		to   []byte
+		bad  string
+	}{
+		{name: "length below zero", at: at, to: []byte{0xff, 0xff, 0xff, 0xff}, bad: errArrowView.Error()},
+		{name: "length beyond the buffer", at: at, to: []byte{byte(len(text) + 1)}, bad: errArrowView.Error()},
+		{name: "longest", at: at, to: []byte{0xff, 0xff, 0xff, 0x7f}, bad: errArrowView.Error()},
+		{name: "no such buffer", at: at + 8, to: []byte{2}, bad: errArrowView.Error()},
+		{name: "buffer below zero", at: at + 8, to: []byte{0xff, 0xff, 0xff, 0xff}, bad: errArrowView.Error()},
+		{name: "offset beyond the buffer", at: at + 12, to: []byte{1}, bad: errArrowView.Error()},
+		{name: "largest offset", at: at + 12, to: []byte{0xff, 0xff, 0xff, 0x7f}, bad: errArrowView.Error()},
+		{name: "offset below zero", at: at + 12, to: []byte{0xff, 0xff, 0xff, 0xff}, bad: errArrowView.Error()},
+		{name: "billions of buffers", at: counts + 4, to: []byte{0, 0, 0, 0, 8}, bad: errArrowFrame.Error()},
+		{name: "counts of no array", at: counts, to: []byte{0}, bad: errArrowFrame.Error()},
+		{name: "a count below zero", at: counts + 4, to: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, bad: errArrowFrame.Error()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			damaged := bytes.Clone(stream)
+			copy(damaged[tt.at:], tt.to)
+			_, err := decodeAll(t, schemaOf(t, "v string"), DecodeOptions{}, ArrowInput, string(damaged))
+			var batch *BatchError
+			if !errors.As(err, &batch) || !strings.Contains(err.Error(), tt.bad) {
+				t.Errorf("got %T %v, want a *BatchError: %s", err, err, tt.bad)
 			}
 		})
 	}
@@ -163,6 +278,7 @@ func TestInferArrow(t *testing.T) {
 		{name: "declared date, then timestamp", streams: []string{stream(arrow.FixedWidthTypes.Date32), stream(arrow.FixedWidthTypes.Timestamp_us)}, want: "timestamp"},
 		{name: "declared int, rows of floats", streams: []string{stream(arrow.PrimitiveTypes.Int64)}, ndjson: `{"v":1.5}`, want: "string"},
 		{name: "declared int, rows of small ints", streams: []string{stream(arrow.PrimitiveTypes.Int64)}, ndjson: `{"v":1}`, want: "int64"},
+		{name: "views", streams: []string{stream(arrow.BinaryTypes.StringView)}, want: "string"},
 		{name: "dictionary of texts", streams: []string{stream(&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String})}, want: "string"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,6 +306,11 @@ func TestInferArrow(t *testing.T) {
 func FuzzArrow(f *testing.F) {
 	f.Add(arrowStream(f, arrow.BinaryTypes.String, func(b array.Builder) { b.(*array.StringBuilder).Append("abc"); b.AppendNull() }))
 	f.Add(arrowStream(f, arrow.PrimitiveTypes.Int64, func(b array.Builder) { b.(*array.Int64Builder).Append(5) }))
+	views := someViews("a", "~", "a text that the first buffer has for itself", "a text that the second buffer has for itself")
+	f.Add(streamOf(f, views))
+	indices := array.NewInt8Builder(memory.DefaultAllocator)
+	indices.AppendValues([]int8{2, 0}, nil)
+	f.Add(streamOf(f, array.NewDictionaryArray(&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.StringView}, indices.NewArray(), views)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d := NewDecoder(schemaOf(t, "v string"), DecodeOptions{UnknownColumns: true, MaxBatchBytes: 1 << 20}, func(r *Rows) error { checkVectors(t, r); return nil })
 		_, err := d.Decode(1, ArrowInput, Plain, bytes.NewReader(body))

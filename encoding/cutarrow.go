@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet/file"
@@ -70,11 +72,15 @@ func (c *arrowCutter) add(record Record) error {
 	}
 	rows, bytes := record.NumRows(), int64(1)
 	for _, column := range record.Columns() {
-		bytes += arrowBytes(column.Data())
+		n, err := arrowBytes(column)
+		if err != nil {
+			return err
+		}
+		bytes += n
 	}
 	step := max(rows*c.size/bytes, 1)
 	for from := int64(0); from < rows && !c.stopped; from += step {
-		part := record.NewSlice(from, min(from+step, rows))
+		part := sliceRecord(record, from, min(from+step, rows))
 		err := c.write(part)
 		part.Release()
 		if err != nil {
@@ -84,17 +90,62 @@ func (c *arrowCutter) add(record Record) error {
 	return nil
 }
 
-// arrowBytes is how much memory a column holds: of a slice, that of the whole.
-func arrowBytes(d arrow.ArrayData) (n int64) {
+// arrowBytes is how much memory a column holds: of a slice, that of the whole,
+// but of views that of their texts. It fails when a view has none.
+func arrowBytes(a arrow.Array) (n int64, err error) {
+	views, is := a.(*array.StringView)
+	if !is {
+		return dataBytes(a.Data()), nil
+	}
+	n = int64(a.Len() * arrow.ViewHeaderSizeBytes)
+	for i := range a.Len() {
+		if a.IsNull(i) {
+			continue
+		}
+		text, ok := viewedText(views, i)
+		if !ok {
+			return 0, errArrowView
+		}
+		n += int64(len(text))
+	}
+	return n, nil
+}
+
+func dataBytes(d arrow.ArrayData) (n int64) {
 	for _, b := range d.Buffers() {
 		if b != nil {
 			n += int64(b.Len())
 		}
 	}
 	for _, child := range d.Children() {
-		n += arrowBytes(child)
+		n += dataBytes(child)
 	}
 	return n
+}
+
+// sliceRecord is rows from to to of a record whose views arrowBytes has seen. A
+// slice of views keeps all their buffers, and the IPC writer would write them
+// again with each: its views are made anew.
+func sliceRecord(record Record, from, to int64) Record {
+	part := record.NewSlice(from, to)
+	columns := slices.Clone(part.Columns())
+	for i, column := range columns {
+		views, is := column.(*array.StringView)
+		if !is {
+			continue
+		}
+		b := array.NewStringViewBuilder(memory.DefaultAllocator)
+		b.Reserve(views.Len())
+		for j := range views.Len() {
+			if views.IsNull(j) {
+				b.AppendNull()
+			} else {
+				b.Append(views.Value(j))
+			}
+		}
+		columns[i] = b.NewArray()
+	}
+	return array.NewRecord(part.Schema(), columns, part.NumRows())
 }
 
 func (c *arrowCutter) write(part Record) error {

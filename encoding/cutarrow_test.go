@@ -2,11 +2,16 @@ package encoding
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
+	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -97,6 +102,62 @@ func TestCutArrowAndParquet(t *testing.T) {
 				t.Errorf("rows (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// A piece holds the texts of its own views, not those of the whole record.
+func TestCutViews(t *testing.T) {
+	const n = 2000
+	b := array.NewStringViewBuilder(memory.DefaultAllocator)
+	for i := range n {
+		if i%10 == 0 {
+			b.AppendNull()
+		} else {
+			b.Append(strings.Repeat("x", i%40))
+		}
+	}
+	schema := arrow.NewSchema([]arrow.Field{{Name: "v", Type: arrow.BinaryTypes.StringView, Nullable: true}}, nil)
+	record := array.NewRecord(schema, []arrow.Array{b.NewArray()}, n)
+	decoded := func(pieces iter.Seq2[Piece, error]) (text string, batches, bytes int) {
+		var got *Rows
+		d := NewDecoder(schemaOf(t, "v string"), DecodeOptions{}, func(r *Rows) error { got = r; return nil })
+		for p, err := range pieces {
+			if err != nil {
+				t.Fatal(err)
+			}
+			batches++
+			bytes += len(p.Body)
+			if _, err := d.Decode(batches, ArrowInput, Plain, strings.NewReader(string(p.Body))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		return encoded(t, got), batches, bytes
+	}
+	records := func(yield func(Record, error) bool) { yield(record, nil) }
+	want, one, whole := decoded(CutRecords(records, 1<<30))
+	got, batches, bytes := decoded(CutRecords(records, 8<<10))
+	if one != 1 || batches < 5 || bytes > 2*whole {
+		t.Errorf("got %d pieces of %d bytes, want at least 5 of about %d", batches, bytes, whole)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("rows (-want +got):\n%s", d)
+	}
+}
+
+func TestCutViewsDamaged(t *testing.T) {
+	const text = "a text of a buffer"
+	stream := streamOf(t, someViews(text))
+	at := bytes.Index(stream, append([]byte{byte(len(text)), 0, 0, 0}, text[:4]...))
+	stream[at+12] = 0xff // its offset
+	var failed error
+	for _, err := range Cut(bytes.NewReader(stream), ArrowInput, 10) {
+		failed = err
+	}
+	if !errors.Is(failed, errArrowView) {
+		t.Errorf("got %v, want %v", failed, errArrowView)
 	}
 }
 

@@ -24,6 +24,7 @@ type arrowFrames struct {
 	head        bytes.Buffer // prefix and metadata, not yet passed on
 	body        int64        // bytes of the body, not yet passed on
 	left, limit int64
+	views       arrowViews
 }
 
 var errArrowFrame = errors.New("not an arrow IPC stream: its lengths make no sense")
@@ -62,7 +63,7 @@ func (f *arrowFrames) next() error {
 	if err := f.take(int64(size)); err != nil {
 		return err
 	}
-	body, ok := arrowBody(f.head.Bytes()[prefix:])
+	body, ok := arrowBody(f.head.Bytes()[prefix:], &f.views)
 	if !ok {
 		return errArrowFrame
 	}

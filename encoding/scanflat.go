@@ -11,11 +11,27 @@ type arrowMeta struct {
 	b      []byte
 	fields int // schema fields met
 	bad    bool
+	views  *arrowViews
+}
+
+// arrowViews is how many arrays of views the messages of a stream bring, as its
+// schema has it. Each takes as many buffers as the message says in a vector of
+// its own, which the library reads without a look at its length.
+type arrowViews struct {
+	record     int64
+	dictionary map[int64]int64 // by the dictionary's id
 }
 
 const (
 	maxArrowFields = 1 << 16
 	maxArrowDepth  = 64
+)
+
+// Field types that need a look.
+const (
+	arrowUnion      = 14
+	arrowBinaryView = 23
+	arrowStringView = 24
 )
 
 // Message header types.
@@ -26,9 +42,10 @@ const (
 )
 
 // arrowBody is the length of the body that follows the metadata; ok is false
-// when the metadata cannot be what it claims.
-func arrowBody(meta []byte) (n int64, ok bool) {
-	m := &arrowMeta{b: meta}
+// when the metadata cannot be what it claims. A schema says in views what the
+// messages after it bring.
+func arrowBody(meta []byte, views *arrowViews) (n int64, ok bool) {
+	m := &arrowMeta{b: meta, views: views}
 	root := m.follow(0)
 	if p, there := m.field(root, 3); there {
 		n = int64(m.number(p, 8))
@@ -45,30 +62,53 @@ func arrowBody(meta []byte) (n int64, ok bool) {
 	header = m.follow(header)
 	switch kind {
 	case arrowSchemaHeader:
-		m.tables(header, 1, maxArrowDepth)
+		m.tables(header, 1, maxArrowDepth, &views.record)
 		m.pairs(header, 2)
 		m.vector(header, 3, 8)
 	case arrowDictionaryHeader:
 		if p, there := m.field(header, 1); there {
-			m.batch(m.follow(p))
+			m.batch(m.follow(p), views.dictionary[m.id(header)])
 		}
 	case arrowRecordHeader:
-		m.batch(header)
+		m.batch(header, views.record)
 	default:
 		m.bad = true
 	}
 	return n, n >= 0 && !m.bad
 }
 
-// batch checks a RecordBatch table.
-func (m *arrowMeta) batch(p int64) {
+// batch checks a RecordBatch table that holds so many arrays of views.
+func (m *arrowMeta) batch(p, views int64) {
 	m.vector(p, 1, 16)
-	m.vector(p, 2, 16)
-	m.vector(p, 4, 8)
+	_, buffers := m.vector(p, 2, 16)
+	start, n := m.vector(p, 4, 8)
+	if start == 0 {
+		return // to the library no view has buffers then
+	}
+	if n < views {
+		m.bad = true
+	}
+	for j := int64(0); j < views && !m.bad; j++ {
+		count := m.number(start+8*j, 8)
+		if count > uint64(buffers) {
+			m.bad = true
+			return
+		}
+		buffers -= int64(count)
+	}
 }
 
-// tables checks a vector of Field tables, children included.
-func (m *arrowMeta) tables(p int64, i int, depth int) {
+// id is field 0, a number, of a DictionaryBatch or DictionaryEncoding.
+func (m *arrowMeta) id(p int64) int64 {
+	if at, there := m.field(p, 0); there {
+		return int64(m.number(at, 8))
+	}
+	return 0
+}
+
+// tables checks a vector of Field tables, children included, and adds to views
+// those that are arrays of views. Those of a dictionary come in its own messages.
+func (m *arrowMeta) tables(p int64, i int, depth int, views *int64) {
 	start, n := m.vector(p, i, 4)
 	if depth == 0 && n > 0 {
 		m.bad = true
@@ -80,15 +120,36 @@ func (m *arrowMeta) tables(p int64, i int, depth int) {
 		}
 		f := m.follow(start + 4*j)
 		m.vector(f, 0, 1)
-		if t, there := m.field(f, 3); there {
-			// Only unions have a vector in their type, of type ids.
-			if kind, is := m.field(f, 2); is && m.number(kind, 1) == 14 {
-				m.vector(m.follow(t), 1, 4)
-			}
-		}
-		m.tables(f, 5, depth-1)
+		m.column(f, depth, views)
 		m.pairs(f, 6)
 	}
+}
+
+// column checks the types of a Field table and its children.
+func (m *arrowMeta) column(f int64, depth int, views *int64) {
+	if p, there := m.field(f, 4); there {
+		id, inside := m.id(m.follow(p)), int64(0)
+		views = &inside
+		defer func() {
+			if m.views.dictionary == nil {
+				m.views.dictionary = make(map[int64]int64)
+			}
+			m.views.dictionary[id] = max(m.views.dictionary[id], inside)
+		}()
+	}
+	kind := uint64(0)
+	if p, there := m.field(f, 2); there {
+		kind = m.number(p, 1)
+	}
+	switch kind {
+	case arrowUnion: // alone has a vector in its type, of type ids
+		if t, there := m.field(f, 3); there {
+			m.vector(m.follow(t), 1, 4)
+		}
+	case arrowBinaryView, arrowStringView:
+		*views++
+	}
+	m.tables(f, 5, depth-1, views)
 }
 
 // pairs checks a vector of KeyValue tables.
