@@ -276,7 +276,7 @@ func TestInferArrow(t *testing.T) {
 		{name: "as declared", streams: []string{stream(&arrow.Decimal128Type{Precision: 10, Scale: 3})}, want: "decimal(10,3)"},
 		{name: "declared twice", streams: []string{stream(arrow.PrimitiveTypes.Int8), stream(arrow.PrimitiveTypes.Int64)}, want: "int64"},
 		{name: "declared date, then timestamp", streams: []string{stream(arrow.FixedWidthTypes.Date32), stream(arrow.FixedWidthTypes.Timestamp_us)}, want: "timestamp"},
-		{name: "declared int, rows of floats", streams: []string{stream(arrow.PrimitiveTypes.Int64)}, ndjson: `{"v":1.5}`, want: "string"},
+		{name: "declared int, rows of floats", streams: []string{stream(arrow.PrimitiveTypes.Int64)}, ndjson: `{"v":1.5}`, want: "decimal(20,1)"},
 		{name: "declared int, rows of small ints", streams: []string{stream(arrow.PrimitiveTypes.Int64)}, ndjson: `{"v":1}`, want: "int64"},
 		{name: "views", streams: []string{stream(arrow.BinaryTypes.StringView)}, want: "string"},
 		{name: "dictionary of texts", streams: []string{stream(&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String})}, want: "string"},

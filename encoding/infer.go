@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -28,6 +29,9 @@ type observed struct {
 	forms    sighting
 	declared Type // by Arrow batches, while they agree and there are no others
 	dates    bool // its values are to be dates
+
+	// The most digits that a number has before the point and after it.
+	whole, fraction int
 }
 
 // sighting is a set of the forms that a column's values have.
@@ -37,7 +41,9 @@ const (
 	sawBool      sighting = 1 << iota
 	sawInt                // a whole number that a float64 holds exactly
 	sawBigInt             // one of int64 that it does not
-	sawFloat              // a number with a fraction or an exponent, finite
+	sawHugeInt            // one beyond int64
+	sawFloat              // a number with a fraction or an exponent that a float64 gives back
+	sawExact              // one that it does not
 	sawDate               // YYYY-MM-DD
 	sawTimestamp          // a full timestamp, as accepted by a timestamp column
 	sawText               // anything else
@@ -144,10 +150,24 @@ func (o *observed) declare(t Type) {
 	if o.forms&sawDeclared == 0 {
 		o.declared = t
 	} else if o.declared != t {
-		o.forms |= wideForm(o.declared) | wideForm(t)
+		o.widen(o.declared)
+		o.widen(t)
 	}
 	o.forms |= sawDeclared
 }
+
+// widen takes an Arrow column for the widest values that its type has.
+func (o *observed) widen(t Type) {
+	o.forms |= wideForm(t)
+	switch t.Kind {
+	case Int64:
+		o.whole = max(o.whole, int64Digits)
+	case Float64:
+		o.fraction = MaxPrecision + 1 // no decimal has its values
+	}
+}
+
+const int64Digits = 19
 
 func wideForm(t Type) sighting {
 	switch t.Kind {
@@ -185,6 +205,7 @@ func (o *observed) narrowest() (Type, bool) {
 		if forms == 0 || forms == wideForm(o.declared) {
 			return o.declared, true
 		}
+		o.widen(o.declared)
 		forms |= wideForm(o.declared)
 	}
 	within := func(f sighting) bool { return forms&^f == 0 }
@@ -203,6 +224,8 @@ func (o *observed) narrowest() (Type, bool) {
 		return Type{Kind: Int64}, true
 	case within(sawInt | sawFloat):
 		return Type{Kind: Float64}, true
+	case within(sawNumber) && !within(sawInt|sawBigInt|sawHugeInt) && o.whole+o.fraction <= MaxPrecision:
+		return Type{Kind: Decimal, Precision: int32(max(o.whole+o.fraction, 1)), Scale: int32(o.fraction)}, true
 	case within(sawDate):
 		return Type{Kind: Date}, true
 	case within(sawDate | sawTimestamp):
@@ -230,7 +253,7 @@ func (s *ndjson) observe(f *field, b []byte, p int) int {
 	case c == 't' || c == 'f':
 		f.seen.forms |= sawBool
 	case c != 'n':
-		f.seen.forms |= numberForm(b[p:v.end])
+		f.seen.number(b[p:v.end])
 	}
 	return v.end
 }
@@ -248,10 +271,8 @@ func (o *observed) text(v []byte) {
 		return
 	}
 	if plainNumber(v) {
-		if f := numberForm(v); f != sawText {
-			o.forms |= f
-			return
-		}
+		o.number(v)
+		return
 	}
 	o.forms |= calendarForm(v) | sawCSVText
 }
@@ -267,22 +288,85 @@ func plainNumber(v []byte) bool {
 	return numberEnd(b, 0) == len(v)
 }
 
-// numberForm is the form of a JSON number.
-func numberForm(v []byte) sighting {
-	if bytes.ContainsAny(v, ".eE") {
-		if _, err := parseFloat(v); err != nil {
-			return sawText
-		}
-		return sawFloat
+// sawNumber is the forms of numbers.
+const sawNumber = sawInt | sawBigInt | sawHugeInt | sawFloat | sawExact
+
+// floatDigits is how many digits a number may have that every float64 gives back.
+const floatDigits = 15
+
+// number looks at a JSON number.
+func (o *observed) number(v []byte) {
+	if o.shortNumber(bytes.TrimPrefix(v, minus)) {
+		return
 	}
+	x, _ := parseExact(v)
+	first, last := x.span()
+	o.whole = max(o.whole, min(first, MaxPrecision+1))
+	o.fraction = max(o.fraction, min(-last, MaxPrecision+1))
+	switch {
+	case !bytes.ContainsAny(v, ".eE"):
+		o.forms |= wholeForm(v)
+	case givenBack(x, v):
+		o.forms |= sawFloat
+	default:
+		o.forms |= sawExact
+	}
+}
+
+// shortNumber looks at a number without its sign if it has so few digits that
+// int64 or float64 gives it back, and no exponent.
+func (o *observed) shortNumber(v []byte) bool {
+	if len(v) > floatDigits || bytes.ContainsAny(v, "eE") {
+		return false
+	}
+	integral, fraction, pointed := bytes.Cut(v, point)
+	if integral[0] != '0' {
+		o.whole = max(o.whole, len(integral))
+	}
+	if !pointed {
+		o.forms |= sawInt
+		return true
+	}
+	o.forms |= sawFloat
+	for len(fraction) > o.fraction && fraction[len(fraction)-1] == '0' {
+		fraction = fraction[:len(fraction)-1]
+	}
+	o.fraction = max(o.fraction, len(fraction))
+	return true
+}
+
+var minus, point = []byte("-"), []byte(".")
+
+func wholeForm(v []byte) sighting {
 	n, err := parseInt(v)
 	switch {
 	case err != nil:
-		return sawText
+		return sawHugeInt
 	case n > maxExact || n < -maxExact:
 		return sawBigInt
 	}
 	return sawInt
+}
+
+// givenBack reports whether the float64 nearest to x, which v is the text of, is
+// written as x again: as the shortest number that is nearest to it.
+func givenBack(x exact, v []byte) bool {
+	first, last := x.span()
+	switch digits := first - last; {
+	case digits <= floatDigits && first > -300 && first < 300:
+		return true
+	case digits > 17 || first < -330 || first > 310:
+		return false
+	}
+	f, err := strconv.ParseFloat(string(v), 64)
+	if err != nil {
+		return false
+	}
+	var room [32]byte
+	y, _ := parseExact(strconv.AppendFloat(room[:0], f, 'e', -1, 64))
+	a, errA := x.scaled(17, int32(-last))
+	b, errB := y.scaled(17, int32(-last))
+	return errA == nil && errB == nil && a == b
 }
 
 func calendarForm(v []byte) sighting {

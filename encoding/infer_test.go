@@ -1,6 +1,10 @@
 package encoding
 
 import (
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,9 +28,22 @@ func TestInfer(t *testing.T) {
 			batches: []batch{json(`{"a":1,"b":1.5,"c":true,"d":"2024-01-01","e":"2024-01-01T00:00:00Z","f":"x","g":{},"h":[],"i":null}`)}},
 		{name: "order of first appearance", want: "b int64, a int64, c int64", batches: []batch{json(`{"b":1}`, `{"a":1,"b":2}`), json(`{"c":1,"a":1}`)}},
 		{name: "whole and fraction", want: "a float64", batches: []batch{json(`{"a":1}`, `{"a":0.5}`)}},
-		{name: "large whole and fraction", want: "a string", batches: []batch{json(`{"a":9007199254740993}`, `{"a":0.5}`)}},
+		{name: "large whole and fraction", want: "a decimal(17,1)", batches: []batch{json(`{"a":9007199254740993}`, `{"a":0.5}`)}},
 		{name: "large whole", want: "a int64", batches: []batch{json(`{"a":9007199254740993}`, `{"a":1}`)}},
 		{name: "beyond 64 bits", want: "a string", batches: []batch{json(`{"a":9223372036854775808}`)}},
+		{name: "beyond 64 bits and fraction", want: "a decimal(21,2)", batches: []batch{json(`{"a":9223372036854775808}`, `{"a":0.25}`)}},
+		{name: "more digits than a float64", want: "a decimal(19,2)", batches: []batch{json(`{"a":1.5}`, `{"a":0}`, `{"a":-12345678901234567.89}`)}},
+		{name: "more digits in the first row", want: "a decimal(23,5)", batches: []batch{json(`{"a":1234567890.12345}`, `{"a":123456789012345678}`)}},
+		{name: "more digits, in csv", want: "a decimal(19,2)", batches: []batch{csv("a", "1.10", "12345678901234567.89", "12e4")}},
+		{name: "digits of a float64", want: "a float64", batches: []batch{json(`{"a":0.30000000000000004}`, `{"a":1.7976931348623157e308}`, `{"a":5e-324}`, `{"a":9007199254740991}`)}},
+		{name: "other digits of a float64", want: "a decimal(17,17)", batches: []batch{json(`{"a":0.10000000000000001}`)}},
+		{name: "zeros at the ends", want: "a float64", batches: []batch{csv("a", "1.10", "12e4", "0.50000000000000000000000000", "100000000000000000000.0", "0e999")}},
+		{name: "38 digits and zero", want: "a decimal(38,38)", batches: []batch{json(`{"a":0.12345678901234567890123456789012345678}`, `{"a":0}`)}},
+		{name: "39 digits", want: "a string", batches: []batch{json(`{"a":0.12345678901234567890123456789012345678}`, `{"a":1}`)}},
+		{name: "more digits and a far exponent", want: "a string", batches: []batch{json(`{"a":12345678901234567.89}`, `{"a":1e300}`)}},
+		{name: "less than a float64", want: "a string", batches: []batch{json(`{"a":1e-400}`)}},
+		{name: "more digits and text", want: "a string", batches: []batch{json(`{"a":12345678901234567.89}`, `{"a":"x"}`)}},
+		{name: "more digits and nested", want: "a json", batches: []batch{csv("a", "12345678901234567.89", "1e999"), json(`{"a":{}}`)}},
 		{name: "beyond a float64", want: "a string", batches: []batch{json(`{"a":1e999}`)}},
 		{name: "date and timestamp", want: "a timestamp", batches: []batch{json(`{"a":"2024-01-01"}`, `{"a":"2024-01-01 10:00:00"}`)}},
 		{name: "date and no date", want: "a string", batches: []batch{json(`{"a":"2024-01-01"}`, `{"a":"2024-13-01"}`)}},
@@ -116,11 +133,96 @@ func TestInferDates(t *testing.T) {
 	}
 }
 
+// Whatever numbers a column has, each is what it was.
+func TestInferNumbersExactly(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	digits := func(n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = '0' + byte(random.IntN(10))
+		}
+		return string(b)
+	}
+	number := func() string {
+		v := []string{"", "-"}[random.IntN(2)]
+		if n := random.IntN(20); n > 0 {
+			v += string('1'+byte(random.IntN(9))) + digits(n-1)
+		} else {
+			v += "0"
+		}
+		if random.IntN(3) > 0 {
+			v += "." + digits(1+random.IntN(20))
+		}
+		if random.IntN(10) == 0 {
+			v += "e" + strconv.Itoa(random.IntN(50)-25)
+		}
+		if random.IntN(20) == 0 {
+			v = strconv.FormatFloat(math.Float64frombits(random.Uint64()&^(1<<62)), 'g', -1+random.IntN(2)*20, 64)
+		}
+		return v
+	}
+	kinds := make(map[Kind]int)
+	for range 3_000 {
+		values := []string{number(), number(), number()}[:1+random.IntN(3)]
+		text := `{"a":` + strings.Join(values, "}\n{\"a\":") + "}"
+		n := NewInferrer()
+		if err := n.Observe(1, NDJSONInput, Plain, strings.NewReader(text)); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		s, err := n.Schema()
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds[s.Column(0).Type.Kind]++
+		d := NewDecoder(s, DecodeOptions{}, func(r *Rows) error {
+			for i, v := range values {
+				want, _ := new(big.Rat).SetString(v)
+				got, ok := new(big.Rat).SetString(string(r.Text(nil, 0, i)))
+				if !ok || got.Cmp(want) != 0 {
+					t.Errorf("%v: got %s, want %s", s.Columns(), r.Text(nil, 0, i), v)
+				}
+			}
+			return nil
+		})
+		if _, err := d.Decode(1, NDJSONInput, Plain, strings.NewReader(text)); err != nil {
+			t.Errorf("%v: %q: %v", s.Columns(), text, err)
+		}
+		if err := d.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, k := range []Kind{Int64, Float64, Decimal, String} {
+		if kinds[k] < 50 {
+			t.Errorf("%d columns became %v, too few to tell", kinds[k], k)
+		}
+	}
+}
+
+func BenchmarkInferNumbers(b *testing.B) {
+	for _, bb := range []struct{ name, row string }{
+		{"whole", `{"a":123456,"b":7}`},
+		{"fraction", `{"a":1234.56,"b":0.000123}`},
+		{"long", `{"a":0.30000000000000004,"b":1234567890.1234567}`},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			text := strings.Repeat(bb.row+"\n", 1000)
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := NewInferrer().Observe(1, NDJSONInput, Plain, strings.NewReader(text)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // FuzzInfer: the schema that is inferred takes the rows it came from.
 func FuzzInfer(f *testing.F) {
 	f.Add("{\"a\":1}\n{\"a\":1.5,\"b\":\"2024-01-01\"}", "a,b\n1,x\n")
 	f.Add("{\"a\":{}}", "a\n\"{}\"\n")
 	f.Add("{\"a\":-0e1}", "a\n1e400\n")
+	f.Add("{\"a\":12345678901234567.89}", "a\n0.10000000000000001\n")
 	f.Fuzz(func(t *testing.T, ndjson, csv string) {
 		n := NewInferrer()
 		if n.Observe(1, NDJSONInput, Plain, strings.NewReader(ndjson)) != nil || n.Observe(2, CSVInput, Plain, strings.NewReader(csv)) != nil {

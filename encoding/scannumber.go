@@ -213,6 +213,28 @@ func cutDigits(v []byte) (digits, rest []byte) {
 	return v[:n], v[n:]
 }
 
+// span is where the number's digits stand: how many before the point (below zero,
+// how many zeros the fraction begins with) and of which power of ten the last is.
+// Both are zero of zero.
+func (x exact) span() (first, last int) {
+	if len(x.integral)+len(x.fraction) == 0 {
+		return 0, 0
+	}
+	first = len(x.integral)
+	if first == 0 {
+		for x.fraction[-first] == '0' {
+			first--
+		}
+	}
+	last = -len(x.fraction)
+	if last == 0 {
+		for x.integral[len(x.integral)-1-last] == '0' {
+			last++
+		}
+	}
+	return first + x.exponent, last + x.exponent
+}
+
 // scaled is the number times 10^scale, if that is whole and has at most
 // precision digits.
 func (x exact) scaled(precision, scale int32) (decimal128.Num, error) {
