@@ -55,7 +55,8 @@ func overhear(t *testing.T, endpoint string) (*sessions, string) {
 }
 
 // TestP10RoleSessions has roles assumed, with and without the right to put,
-// and looks for the sessions' secrets in everything that is left.
+// verifies what the one put, and looks for the sessions' secrets in everything
+// that is left.
 func TestP10RoleSessions(t *testing.T) {
 	const (
 		process = "arn:aws:iam::999988887777:user/process"
@@ -125,6 +126,7 @@ workspaces: [default]
 		h.run(t, code, "", "destination", "check", role, "-o", "json")
 	}
 	h.run(t, exitOK, "", "deadletter", "list", "-o", "json")
+	h.run(t, exitOK, "", "verify", "--all", "--destination", "writer")
 
 	if overheard.secrets["SecretAccessKey 0 of a session"] == "" {
 		t.Fatalf("no session was handed out: %d secrets", len(overheard.secrets))

@@ -63,6 +63,7 @@ The exit code is 0 when all is as it must be and 4 when anything is not.`,
 	f.IntVar(&v.Concurrency, "concurrency", 4, "objects read at a time")
 	f.IntVar(&v.MaxFindings, "limit", 1000, "how many findings to list; all are counted")
 	f.StringVar(&v.ScratchDir, "scratch", "", "directory for files larger than fit memory; default: the system's temporary one")
+	bindStorage(f, &v.Storage)
 	return c
 }
 
