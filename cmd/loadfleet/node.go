@@ -130,7 +130,7 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 		worker.New(n.queue, n.keyring, cfg.worker, log).Run,
 	}
 	if cfg.consoleAddr != "" {
-		serve, err := n.openConsole(ctx, cfg.consoleAddr, log)
+		serve, err := n.openConsole(ctx, cfg, log)
 		if err != nil {
 			return n, err
 		}
@@ -146,15 +146,19 @@ func startNode(ctx context.Context, cfg nodeConfig, log *zap.Logger) (n *node, e
 	return n, nil
 }
 
-// openConsole listens for the console, which one person may log in to by a link.
-func (n *node) openConsole(ctx context.Context, addr string, log *zap.Logger) (serve func(context.Context) error, err error) {
+// openConsole listens for the console, which one person may log in to by a link. It
+// checks destinations with the worker's access.
+func (n *node) openConsole(ctx context.Context, cfg nodeConfig, log *zap.Logger) (serve func(context.Context) error, err error) {
 	var access console.Access
 	once := access.Once()
-	made, err := console.New(console.Config{Queue: n.queue, Keyring: n.keyring, Access: access, Version: programVersion()}, log)
+	made, err := console.New(console.Config{
+		Queue: n.queue, Keyring: n.keyring, Access: access, Version: programVersion(),
+		Fleet: destination.Fleet{RoleARN: cfg.worker.Storage.FleetRoleARN}, Storage: cfg.worker.Storage,
+	}, log)
 	if err != nil {
 		return nil, err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.consoleAddr)
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}

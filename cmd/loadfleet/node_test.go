@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/queue"
+	"github.com/loadfleet/loadfleet/storage"
+	"github.com/loadfleet/loadfleet/storage/embedded"
+	"github.com/loadfleet/loadfleet/worker"
+)
+
+// startNodeFor is a node that ends with the test.
+func startNodeFor(t *testing.T, cfg nodeConfig) *node {
+	t.Helper()
+	n, err := startNode(t.Context(), cfg, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// TestUpChecksAsItsWorker: the console of up reaches a bucket behind the fleet's role
+// and an STS of its own, as the worker beside it does.
+func TestUpChecksAsItsWorker(t *testing.T) {
+	const (
+		process = "arn:aws:iam::999988887777:user/process"
+		fleet   = "arn:aws:iam::999988887777:role/loadfleet"
+		writer  = "arn:aws:iam::444455556666:role/writer"
+	)
+	store, err := embedded.Start(t.Context(), embedded.Config{
+		Dir: t.TempDir(), AccessKey: "root", SecretKey: "root-secret-of-the-store", AccountID: "444455556666", Buckets: []string{"umbrella-data"},
+		Users: []embedded.User{{ARN: process, AccessKey: "AKIAPROCESSPROCESSPR", SecretKey: "secret-of-the-process"}},
+		Roles: []embedded.Role{
+			{ARN: fleet, Trust: []string{process}},
+			{ARN: writer, Trust: []string{fleet}, Policy: []embedded.Statement{{Actions: []string{"s3:*"}, Resources: []string{"*"}}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAPROCESSPROCESSPR")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-process")
+	n := startNodeFor(t, nodeConfig{
+		dir: t.TempDir(), consoleAddr: "127.0.0.1:0", quiet: true,
+		worker: worker.Config{Storage: storage.Config{FleetRoleARN: fleet, STSEndpoint: store.Endpoint()}},
+	})
+	s, err := destination.Parse(fmt.Appendf(nil, `
+id: umbrella
+connection_option: role_chain
+assume_role_arn: %s
+region: us-east-1
+endpoint: %s
+path_style: true
+bucket: umbrella-data
+folder: /out
+file_name: "{{YYYY}}-{{MM}}-{{DD}}"
+file_format: csv
+`, writer, store.Endpoint()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := n.keyring.Seal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.queue.Destinations().Put(t.Context(), s.ID, sealed, queue.Any); err != nil {
+		t.Fatal(err)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator := &http.Client{Jar: jar}
+	page := func(method, url string) string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := operator.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		body, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	page(http.MethodGet, n.console)
+	base := n.console[:strings.Index(n.console, "/login")]
+	if got := page(http.MethodPost, base+"/destinations/umbrella/check"); !strings.Contains(got, `<span class="badge good">passed</span>`) {
+		t.Errorf("the check has not passed:\n%s", got)
+	}
+	if got := page(http.MethodGet, base+"/destinations/umbrella"); !strings.Contains(got, fleet) {
+		t.Errorf("the policy does not name the fleet's role:\n%s", got)
+	}
+}
