@@ -250,16 +250,34 @@ func (n *node) secrets() error {
 }
 
 // readOrMake reads a secret's file, or writes a new one that only its owner may read.
+// An empty one is refused: NATS would admit everybody without a token.
 func readOrMake(path string, fresh func() string) (string, error) {
 	b, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(b)), nil
+	if errors.Is(err, os.ErrNotExist) {
+		text := fresh()
+		return text, writeSecret(path, text+"\n")
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return "", err
 	}
-	text := fresh()
-	return text, os.WriteFile(path, []byte(text+"\n"), 0o600)
+	text := strings.TrimSpace(string(b))
+	if text == "" {
+		return "", fmt.Errorf("%s: is empty, as a full disk or a power cut leaves files: put its copy back, or remove it for a new secret (after a new %s apply every destination again)", path, sealKeyFile)
+	}
+	return text, nil
+}
+
+// writeSecret writes a file that is there with all of its text or not at all.
+func writeSecret(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*") // its owner's alone
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // natsURL is where other processes reach the node's queue, the token inside.

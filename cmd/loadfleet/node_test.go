@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -109,5 +112,49 @@ file_format: csv
 	}
 	if got := page(http.MethodGet, base+"/destinations/umbrella"); !strings.Contains(got, fleet) {
 		t.Errorf("the policy does not name the fleet's role:\n%s", got)
+	}
+}
+
+// TestUpRefusesAnEmptySecret: a node whose file of a secret was cut off does not start
+// without it.
+func TestUpRefusesAnEmptySecret(t *testing.T) {
+	for _, file := range []string{"nats.token", "s3.access-key", "s3.secret-key", sealKeyFile} {
+		t.Run(file, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), file)
+			if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n, err := startNode(t.Context(), nodeConfig{dir: filepath.Dir(path), serversOnly: true, quiet: true}, zap.NewNop())
+			if err == nil {
+				t.Errorf("it started on an empty file: %v", n.close())
+			} else if !holdsAll(err.Error(), []string{path, "is empty", "remove it"}) {
+				t.Errorf("it says %q", err)
+			}
+		})
+	}
+}
+
+// TestUpKeepsItsSecrets: a second start reads what the first wrote, for its owner alone,
+// and nothing is left beside it.
+func TestUpKeepsItsSecrets(t *testing.T) {
+	dir := t.TempDir()
+	first, second := &node{dir: dir}, &node{dir: dir}
+	if err := errors.Join(first.secrets(), second.secrets()); err != nil {
+		t.Fatal(err)
+	}
+	if first.token == "" || first.token != second.token || first.accessKey != second.accessKey || first.secretKey != second.secretKey {
+		t.Error("the second start has other secrets than the first")
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 4 {
+		t.Errorf("%d files, want 4: %v", len(files), files)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: mode %s, want 0600; %v", f.Name(), info.Mode(), err)
+		}
 	}
 }
