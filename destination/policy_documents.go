@@ -34,7 +34,7 @@ func (w *policyWriter) userCommand(file string) string {
 
 // sharedAccount: the bucket, and the key if there is one, admit our user.
 func (w *policyWriter) sharedAccount() {
-	who := w.fleet.principal(w.s)
+	who := w.fleet.Principal(w.s)
 	w.bucketPolicy(who)
 	if w.s.Encryption == SSEKMSCustomer && w.scope.aws {
 		w.keyPolicy(who)

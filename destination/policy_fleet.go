@@ -104,10 +104,14 @@ func (f Fleet) partition(s *Settings) string {
 	return "aws"
 }
 
-// principal is whom bucket and key policies admit.
-func (f Fleet) principal(s *Settings) string {
-	if f.UserARN != "" {
+// Principal is whom bucket and key policies admit: the user, or the account in the
+// destination's partition; "" when neither is configured.
+func (f Fleet) Principal(s *Settings) string {
+	switch {
+	case f.UserARN != "":
 		return f.UserARN
+	case f.AccountID == "":
+		return ""
 	}
 	return "arn:" + f.partition(s) + ":iam::" + f.AccountID + ":root"
 }

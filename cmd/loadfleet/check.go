@@ -98,15 +98,10 @@ func (p *program) check(ctx context.Context, s *destination.Settings, fleet dest
 
 // principal is who a bucket or key policy admits, when the store does not tell.
 func principal(s *destination.Settings, fleet destination.Fleet) string {
-	switch {
-	case s.ConnectionOption != destination.SharedAccount && s.ConnectionOption != destination.CanonicalID:
+	if s.ConnectionOption != destination.SharedAccount && s.ConnectionOption != destination.CanonicalID {
 		return ""
-	case fleet.UserARN != "":
-		return fleet.UserARN
-	case fleet.AccountID != "":
-		return "arn:aws:iam::" + fleet.AccountID + ":root"
 	}
-	return ""
+	return fleet.Principal(s)
 }
 
 func failures(r *storage.Report) int {
