@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -92,14 +93,20 @@ func consoleAccess(tokenFile string, proxies []string) (console.Access, error) {
 	return access, nil
 }
 
-// serveConsole serves until ctx ends, then lets requests end for a moment.
+// serveConsole serves until ctx ends, then lets requests end for a moment. Those that
+// do not are cut off, and that is no error: a client alone could make it one.
 func serveConsole(ctx context.Context, listener net.Listener, c *console.Console) error {
 	server := &http.Server{
-		Handler: c.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: timedBodies(c.Handler()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // live pages end with it
 	}
 	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error { return c.Run(ctx) })
+	both.Go(func() error {
+		if err := c.Run(ctx); ctx.Err() == nil {
+			return err
+		}
+		return nil // also when it was stopped before it was ready
+	})
 	both.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("console: %w", err)
@@ -110,7 +117,46 @@ func serveConsole(ctx context.Context, listener net.Listener, c *console.Console
 		<-ctx.Done()
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		return server.Shutdown(ending)
+		if server.Shutdown(ending) != nil {
+			_ = server.Close()
+		}
+		return nil
 	})
 	return both.Wait()
+}
+
+// bodyTime is how long a request's body may take: forms are small.
+const bodyTime = 30 * time.Second
+
+// timedBodies cuts off clients whose request does not end. What comes after the body
+// takes as long as it likes, as live pages and checks of destinations do.
+func timedBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != http.NoBody {
+			body := &timedBody{r.Body, http.NewResponseController(w)}
+			if err := body.conn.SetReadDeadline(time.Now().Add(bodyTime)); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			r.Body = body
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timedBody ends its deadline at its end: the server goes on to read, to hear of a
+// client that goes, and takes a deadline for that.
+type timedBody struct {
+	io.ReadCloser
+	conn *http.ResponseController
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		if err := b.conn.SetReadDeadline(time.Time{}); err != nil {
+			return n, err
+		}
+	}
+	return n, err
 }
