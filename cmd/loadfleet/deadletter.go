@@ -97,7 +97,7 @@ func moment(s string, now time.Time) (time.Time, error) {
 
 // chosen reads the dead letters that the flags choose.
 func (c *choice) chosen(ctx context.Context, q *queue.Queue) ([]queue.DeadLetter, error) {
-	var all []queue.DeadLetter
+	all := []queue.DeadLetter{}
 	for d, err := range q.DeadLetters(ctx, c.filter) {
 		if err != nil {
 			return nil, err

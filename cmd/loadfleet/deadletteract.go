@@ -109,7 +109,7 @@ func (a *act) pick(ctx context.Context, q *queue.Queue, wanted map[uint64]bool) 
 		return nil, err
 	}
 	missing := maps.Clone(wanted)
-	var picked []queue.DeadLetter
+	picked := []queue.DeadLetter{}
 	for _, d := range found {
 		if len(wanted) == 0 || wanted[d.Sequence] {
 			picked = append(picked, d)

@@ -124,7 +124,7 @@ func (p *program) removeOrphans(ctx context.Context, d *desk, s *destination.Set
 	defer store.Close()
 	by := cmp.Or(o.by, whoami())
 	became := map[worker.Removal]int64{}
-	var kept []worker.Orphan
+	kept := []worker.Orphan{}
 	for i := range found {
 		what, err := worker.RemoveOrphan(ctx, d.queue, store, &found[i], by)
 		if err != nil {

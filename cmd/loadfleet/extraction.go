@@ -65,7 +65,7 @@ there is one.`,
 					bad = &codedError{exitBad, fmt.Errorf("late: %s; why: loadfleet status", many(int64(len(states)), "extraction"))}
 				}
 				if p.settings.json() {
-					return errors.Join(printJSON(p.out, states), bad)
+					return errors.Join(printJSON(p.out, append([]*queue.ExtractionState{}, states...)), bad)
 				}
 				if late > 0 && len(states) == 0 {
 					fmt.Fprintln(p.out, "nothing is late")
@@ -119,7 +119,7 @@ func accountFor(ctx context.Context, q *queue.Queue, workspace, id string) (*acc
 	default:
 		return nil, usage(fmt.Errorf("several workspaces have an extraction %q: give --workspace", id))
 	}
-	a := &account{ExtractionState: found[0], Results: map[messages.Result]int64{}}
+	a := &account{ExtractionState: found[0], Outcomes: []messages.Outcome{}, Results: map[messages.Result]int64{}}
 	for o, err := range q.Outcomes(ctx, a.Workspace, id) {
 		if err != nil {
 			return nil, err
