@@ -122,6 +122,9 @@ func (p *program) destinationDelete() *cobra.Command {
 				if err := d.store.Delete(cmd.Context(), s.ID, cmp.Or(by, whoami())); err != nil {
 					return err
 				}
+				if p.settings.json() {
+					return printJSON(p.out, map[string]string{"id": s.ID, "state": "deleted"})
+				}
 				fmt.Fprintf(p.out, "destination %s deleted\n", s.ID)
 				return nil
 			})
@@ -149,6 +152,9 @@ func (p *program) destinationSet(action messages.DestinationAction, short string
 					if _, err := d.put(cmd.Context(), s, revision, queue.Edit{Action: action, By: cmp.Or(by, whoami()), From: &was}); err != nil {
 						return err
 					}
+				}
+				if p.settings.json() {
+					return printJSON(p.out, map[string]string{"id": s.ID, "state": s.Flow()})
 				}
 				fmt.Fprintf(p.out, "destination %s: %s\n", s.ID, s.Flow())
 				return nil
