@@ -76,8 +76,6 @@ func bindName(f *pflag.FlagSet, name *string) {
 func bindDispatcher(f *pflag.FlagSet, c *dispatcher.Config) {
 	bindDispatcherTuning(f, c)
 	f.IntVar(&c.Concurrency, "dispatch-concurrency", 1, "extractions read at a time")
-	c.MemoryBytes = defaultMemory
-	f.Var((*byteSize)(&c.MemoryBytes), "dispatch-memory", "what the dispatcher may have resident; beyond it extractions are spilled to disk")
 	f.DurationVar(&c.Grace, "dispatch-grace", 0, "given to the extraction in work at a stop; default 20s")
 	f.StringVar(&c.ScratchDir, "dispatch-scratch", "", "directory for spills; default: the system's temporary one")
 }

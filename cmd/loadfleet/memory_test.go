@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"io"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
 
 func TestByteSize(t *testing.T) {
 	for _, tt := range []struct {
@@ -17,5 +22,34 @@ func TestByteSize(t *testing.T) {
 		if (err == nil) != (tt.want > 0) || int64(b) != tt.want || tt.want > 0 && b.String() != tt.show {
 			t.Errorf("%q: got %d (%s), %v; want %d (%s)", tt.text, int64(b), b.String(), err, tt.want, tt.show)
 		}
+	}
+}
+
+// TestOneFlagForMemory: a process has one flag for its budget, and what is given to it
+// beats the environment.
+func TestOneFlagForMemory(t *testing.T) {
+	for role, name := range map[string]string{"dispatcher": "memory", "worker": "memory", "up": "dispatch-memory"} {
+		t.Run(role, func(t *testing.T) {
+			p := &program{out: io.Discard, err: io.Discard}
+			c, _, err := p.root().Find([]string{role})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ParseFlags([]string{"--" + name, "2GB"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.settings.resolve(c.Flags(), func(name string) (string, bool) { return "256MB", name == "LOADFLEET_MEMORY" }); err != nil {
+				t.Fatal(err)
+			}
+			var sizes []string
+			c.Flags().VisitAll(func(f *pflag.Flag) {
+				if f.Value.Type() == "bytes" {
+					sizes = append(sizes, f.Name+" "+f.Value.String())
+				}
+			})
+			if want := name + " 2GB"; len(sizes) != 1 || sizes[0] != want {
+				t.Errorf("flags %q, want %q alone", sizes, want)
+			}
+		})
 	}
 }

@@ -20,7 +20,7 @@ const stagedGigabytes = "LOADFLEET_STAGED_GB"
 // figures of docs/staged.md.
 func TestP9StagedExtraction(t *testing.T) {
 	const (
-		budget     = 64 << 20  // --dispatch-memory
+		budget     = 64 << 20  // --memory of the dispatcher
 		dispatcher = 300 << 20 // resident, of the whole process
 		worker     = 400 << 20
 		rowBytes   = 560
@@ -48,7 +48,7 @@ func TestP9StagedExtraction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, w := f.command("dispatcher", "--dispatch-memory", fmt.Sprint(budget)), f.command("worker")
+	d, w := f.command("dispatcher", "--memory", fmt.Sprint(budget)), f.command("worker")
 	publish := []string{"publish", "--destination", "demo-parquet", "--extraction", "staged", "--workspace", "ws1", "--table", "ads",
 		"--data-table-title", "Ads daily", "--schema", "../../testdata/ads.schema.json", "--date-column", adrows.DateColumn,
 		"--account-column", adrows.AccountColumn, "--stage", "--check=false"}

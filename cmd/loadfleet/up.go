@@ -61,6 +61,8 @@ Stop it with Ctrl-C: what is in work is finished or given back.
 	f.BoolVar(&cfg.serversOnly, "servers-only", false, "run NATS and S3 only, no dispatcher, worker and console")
 	cfg.dispatcher.Program, cfg.worker.Program = programVersion(), programVersion()
 	bindDispatcher(f, &cfg.dispatcher)
+	cfg.dispatcher.MemoryBytes = defaultMemory
+	f.Var((*byteSize)(&cfg.dispatcher.MemoryBytes), "dispatch-memory", "what the dispatcher may have resident; beyond it extractions are spilled to disk")
 	bindWorker(f, &cfg.worker)
 	return c
 }
