@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,12 +133,12 @@ func readSchema(path string) (*encoding.Schema, error) {
 }
 
 // name fills in what was not given: an id made of table and time, and a
-// generation.
+// generation. The id does not begin as a flag does: it is an argument of commands.
 func (pub *publication) name(now time.Time) {
 	if pub.commit.Extraction == "" {
-		id := pub.commit.Filename + "-" + now.Format("20060102T150405.000000")
-		id = strings.Map(idRune, id)
-		pub.commit.Extraction = id[max(0, len(id)-messages.MaxID):]
+		table := strings.TrimLeft(strings.Map(idRune, pub.commit.Filename), "-")
+		id := cmp.Or(table, "table") + "-" + strings.Map(idRune, now.Format("20060102T150405.000000"))
+		pub.commit.Extraction = strings.TrimLeft(id[max(0, len(id)-messages.MaxID):], "-")
 	}
 	if pub.commit.Generation == 0 {
 		pub.commit.Generation = now.UnixMilli()
