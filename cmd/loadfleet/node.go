@@ -289,13 +289,17 @@ func (n *node) natsURL() string {
 // command line speak to this node.
 func (n *node) writeEnv() (string, error) {
 	path := filepath.Join(n.dir, envFile)
-	text := fmt.Sprintf(`export LOADFLEET_NATS_URL='%s'
-export LOADFLEET_SEAL_KEY='file:%s'
-export LOADFLEET_STAGE_URL='%s'
-export AWS_ENDPOINT_URL='%s'
-export AWS_ACCESS_KEY_ID='%s'
-export AWS_SECRET_ACCESS_KEY='%s'
-export AWS_DEFAULT_REGION='us-east-1'
-`, n.natsURL(), filepath.Join(n.dir, sealKeyFile), n.stageURL, n.s3.Endpoint(), n.accessKey, n.secretKey)
-	return path, os.WriteFile(path, []byte(text), 0o600)
+	var text strings.Builder
+	for _, v := range [][2]string{
+		{"LOADFLEET_NATS_URL", n.natsURL()},
+		{"LOADFLEET_SEAL_KEY", "file:" + filepath.Join(n.dir, sealKeyFile)},
+		{"LOADFLEET_STAGE_URL", n.stageURL},
+		{"AWS_ENDPOINT_URL", n.s3.Endpoint()},
+		{"AWS_ACCESS_KEY_ID", n.accessKey},
+		{"AWS_SECRET_ACCESS_KEY", n.secretKey},
+		{"AWS_DEFAULT_REGION", "us-east-1"},
+	} {
+		fmt.Fprintf(&text, "export %s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`))
+	}
+	return path, os.WriteFile(path, []byte(text.String()), 0o600)
 }

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
 	"github.com/loadfleet/loadfleet/destination"
@@ -156,5 +158,23 @@ func TestUpKeepsItsSecrets(t *testing.T) {
 		if info, err := f.Info(); err != nil || info.Mode() != 0o600 {
 			t.Errorf("%s: mode %s, want 0600; %v", f.Name(), info.Mode(), err)
 		}
+	}
+}
+
+// TestUpWritesAnEnvThatShellsRead: also in a directory whose name has a quote.
+func TestUpWritesAnEnvThatShellsRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), `it's "$HOME" \`)
+	n := startNodeFor(t, nodeConfig{dir: dir, serversOnly: true, quiet: true})
+	path, err := n.writeEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$1" && printf '%s\n' "$LOADFLEET_SEAL_KEY" "$LOADFLEET_STAGE_URL" "$LOADFLEET_NATS_URL" "$AWS_SECRET_ACCESS_KEY"`, "sh", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{"file:" + filepath.Join(dir, sealKeyFile), filepath.Join(dir, "stage"), n.natsURL(), n.secretKey}, "\n") + "\n"
+	if diff := cmp.Diff(want, string(out)); diff != "" {
+		t.Errorf("what a shell reads (-want +got):\n%s", diff)
 	}
 }
