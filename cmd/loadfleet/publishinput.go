@@ -82,10 +82,14 @@ func findInputs(args []string) ([]string, error) {
 	}
 	seen := map[string]bool{}
 	for _, path := range found {
-		if seen[path] {
+		file := "" // standard input
+		if path != "-" {
+			file = filepath.Clean(path)
+		}
+		if seen[file] {
 			return nil, fmt.Errorf("%s: is named twice", path)
 		}
-		seen[path] = true
+		seen[file] = true
 	}
 	return found, nil
 }
