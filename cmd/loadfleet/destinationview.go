@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/loadfleet/loadfleet/destination"
+	"github.com/loadfleet/loadfleet/queue"
 )
 
 func (p *program) destinationList() *cobra.Command {
@@ -17,8 +18,8 @@ func (p *program) destinationList() *cobra.Command {
 		Short: "List the destinations",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.atDesk(cmd.Context(), func(d *desk) error {
-				all, err := d.store.List(cmd.Context())
+			return p.onQueue(cmd.Context(), "destination", func(q *queue.Queue) error {
+				all, err := q.Destinations().List(cmd.Context())
 				if err != nil {
 					return err
 				}

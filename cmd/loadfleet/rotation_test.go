@@ -75,8 +75,10 @@ func TestSealKeyRotation(t *testing.T) {
 			t.Errorf("destination %s without the key says %q", command[0], f.err)
 		}
 	}
-	if f := h.run(t, exitOK, "", "destination", "list"); !strings.Contains(f.out, "kept") {
-		t.Errorf("destination list without the key says %q", f.out)
+	for _, none := range [][]string{nil, {"--seal-key", ""}} {
+		if f := h.run(t, exitOK, "", append([]string{"destination", "list"}, none...)...); !strings.Contains(f.out, "kept") {
+			t.Errorf("destination list %q without the key says %q", none, f.out)
+		}
 	}
 	restart(strangeKey, "--park-limit", "1ms")
 	publish(exitBad, "dead", "--wait")

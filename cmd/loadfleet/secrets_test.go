@@ -138,7 +138,7 @@ func TestP10NoSecretLeaves(t *testing.T) {
 	}
 	f.env["LOADFLEET_NATS_URL"] = url
 	f.env["LOADFLEET_SEAL_KEY"] = f.secrets()["seal key"] + "x"
-	f.fails(exitUsage, f.command("destination", "list"))
+	f.fails(exitUsage, f.command("destination", "show", "demo-csv"))
 	f.env["LOADFLEET_SEAL_KEY"] = key
 
 	secrets, read := f.secrets(), false
