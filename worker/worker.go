@@ -51,6 +51,12 @@ type Config struct {
 // goroutine, a connection and their buffers, besides what its load reserves.
 const slotBytes = 2 << 20
 
+// DefaultSlots is how many slots a worker has by default, on so many cores and with so
+// much memory in bytes.
+func DefaultSlots(cores int, memory int64) int {
+	return int(max(min(64*int64(cores), memory/slotBytes), 1))
+}
+
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		host, err := os.Hostname()
@@ -63,7 +69,7 @@ func (c Config) withDefaults() Config {
 		c.MemoryBytes = 256 << 20
 	}
 	if c.Slots <= 0 {
-		c.Slots = int(max(min(64*int64(runtime.GOMAXPROCS(0)), c.MemoryBytes/slotBytes), 1))
+		c.Slots = DefaultSlots(runtime.GOMAXPROCS(0), c.MemoryBytes)
 	}
 	if c.SpoolBytes <= 0 {
 		c.SpoolBytes = 8 << 20

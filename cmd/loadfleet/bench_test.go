@@ -131,6 +131,16 @@ func TestBenchRefuses(t *testing.T) {
 	}
 }
 
+// What is measured at a worker's pace has as many slots as a worker, of 64 a core and
+// one for 2 MiB of its 256 MiB.
+func TestBenchSlots(t *testing.T) {
+	for cores, want := range map[int]int{1: 64, 2: 128, 8: 128} {
+		if got := (kind{Cores: cores}).slots(); got != want {
+			t.Errorf("on %d cores: %d slots, want %d", cores, got, want)
+		}
+	}
+}
+
 func TestMedians(t *testing.T) {
 	of := func(side string, cores int, wall, publish float64) measurement {
 		return measurement{kind: kind{Side: side, Format: encoding.CSV, Cores: cores}, Wall: wall, Stages: []stage{{Name: "publish", Wall: publish}}}

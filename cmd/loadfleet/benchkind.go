@@ -6,6 +6,7 @@ import (
 
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/testdata/adrows"
+	"github.com/loadfleet/loadfleet/worker"
 )
 
 // shape is a job: so many rows of so many days and accounts.
@@ -62,6 +63,10 @@ func (k kind) String() string {
 	}
 	return fmt.Sprintf("%s, %s as %s on %d cores", strings.Join(parts, " "), k.Shape, k.Format, k.Cores)
 }
+
+// slots is how many loads are on their way at a time: as in a worker on these cores,
+// of which nothing else was asked.
+func (k kind) slots() int { return worker.DefaultSlots(k.Cores, defaultMemory) }
 
 // The sides that are measured.
 const (

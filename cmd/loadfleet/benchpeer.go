@@ -183,7 +183,7 @@ func (t *servedTrial) putAgain(ctx context.Context, k kind, files string) (*meas
 		return nil, err
 	}
 	m := &measurement{}
-	err = p.tell(putPlan{t.node.s3.Endpoint(), t.node.accessKey, t.node.secretKey, benchBucket + "-again", files, 4 * k.Cores})
+	err = p.tell(putPlan{t.node.s3.Endpoint(), t.node.accessKey, t.node.secretKey, benchBucket + "-again", files, k.slots()})
 	if err == nil {
 		err = p.answer(m)
 	}

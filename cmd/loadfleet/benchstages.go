@@ -238,9 +238,6 @@ func (r *stageRun) separator() encoding.Separator {
 	return ""
 }
 
-// slots is how many loads are on their way at a time, as in a worker.
-func (r *stageRun) slots() int { return 4 * r.Kind.Cores }
-
 // read takes every load back and settles it with an outcome.
 func (r *stageRun) read(ctx context.Context) (size int64, err error) {
 	loads, err := r.node.queue.Loads(ctx, queue.LoadsConfig{})
@@ -253,7 +250,7 @@ func (r *stageRun) read(ctx context.Context) (size int64, err error) {
 	unpackers := sync.Pool{New: func() any { return new(encoding.RowsUnpacker) }}
 	var mu sync.Mutex
 	left := len(r.parts)
-	r.each(r.slots(), func() bool {
+	r.each(r.Kind.slots(), func() bool {
 		mu.Lock()
 		left--
 		ours := left >= 0
@@ -328,7 +325,7 @@ func (r *stageRun) put(ctx context.Context) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	store, err := storage.OpenDestination(ctx, s, storage.Config{})
+	store, err := storage.OpenDestination(ctx, s, storage.Config{Connections: r.Kind.slots()})
 	if err != nil {
 		return 0, err
 	}
@@ -337,7 +334,7 @@ func (r *stageRun) put(ctx context.Context) (size int64, err error) {
 	defer cancel(nil)
 	var mu sync.Mutex
 	next := 0
-	r.each(r.slots(), func() bool {
+	r.each(r.Kind.slots(), func() bool {
 		mu.Lock()
 		i := next
 		next++
