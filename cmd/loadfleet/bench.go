@@ -134,6 +134,14 @@ func (b *bench) check() error {
 	if b.file != "" {
 		b.shapes = []shape{{}}
 	}
+	for _, list := range []struct {
+		flag string
+		n    int
+	}{{"format", len(b.formats)}, {"endpoint", len(b.endpoints)}, {"sync", len(b.syncs)}, {"shape", len(b.shapes)}} {
+		if list.n == 0 {
+			errs = append(errs, fmt.Errorf("--%s: give one or more", list.flag))
+		}
+	}
 	for _, choice := range []struct {
 		flag  string
 		given []string

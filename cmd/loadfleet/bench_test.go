@@ -115,6 +115,8 @@ func TestBenchRefuses(t *testing.T) {
 	}{
 		{"all mistakes at once", []string{"--format", "xls", "--cores", "0", "--runs", "0", "--shape", "1x2", "--endpoint", "aws", "--sync", "never"},
 			[]string{"xls", "--cores 0", "--runs 0", "--shape", "--endpoint", "--sync"}},
+		{"nothing to measure", []string{"--format=", "--endpoint=", "--sync=", "--shape=", "--report", "x.md"},
+			[]string{"--format: give one", "--endpoint: give one", "--sync: give one", "--shape: give one"}},
 		{"peers of a file", []string{"--peers", "rows.ndjson"}, []string{"leave FILE out"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
