@@ -117,22 +117,6 @@ func (v *verification) run(ctx context.Context) error {
 	return v.settle(ctx)
 }
 
-// undispatched looks at an extraction without loads: it is in work, or it
-// failed and must have its dead letter.
-func (v *verification) undispatched(ctx context.Context, state *queue.ExtractionState) error {
-	if state.State != messages.EventFailed {
-		v.found(FindingUnfinished, nil, "it is %s and not dispatched yet", state.State)
-		return nil
-	}
-	for _, err := range v.cfg.Queue.DeadLetters(ctx, queue.DeadLetterFilter{
-		Stage: messages.StageDispatch, Workspace: v.cfg.Workspace, Extraction: v.cfg.Extraction,
-	}) {
-		return err // there it is
-	}
-	v.found(FindingDeadLetter, nil, "it failed (%s), and its dead letter is gone", state.Failure.Reason)
-	return nil
-}
-
 // pinned reads the plan and compares what was counted of it in four places;
 // false when there is nothing to compare objects with.
 func (v *verification) pinned(ctx context.Context) (bool, error) {
@@ -316,28 +300,4 @@ func (v *verification) addUp() {
 	if v.report.Outcomes == planned.Loads && v.report.Rows != planned.Rows {
 		v.found(FindingPlan, nil, "%d rows were planned, and the outcomes' are %d", planned.Rows, v.report.Rows)
 	}
-}
-
-// deadLetters finds loads that were given up without a dead letter. One that
-// waits on the queue again has been replayed.
-func (v *verification) deadLetters(ctx context.Context, waiting map[string]bool) error {
-	if len(v.dead) == 0 {
-		return nil
-	}
-	for letter, err := range v.cfg.Queue.DeadLetters(ctx, queue.DeadLetterFilter{
-		Stage: messages.StageLoad, Workspace: v.cfg.Workspace, Destination: v.commit.Destination, Extraction: v.cfg.Extraction,
-	}) {
-		if err != nil {
-			return err
-		}
-		delete(v.dead, letter.ID)
-	}
-	for load, o := range v.dead {
-		if waiting[load] {
-			v.found(FindingUnfinished, &o, "it was dead-lettered, and waits on the queue again")
-			continue
-		}
-		v.found(FindingDeadLetter, &o, "it was dead-lettered (%s), and its dead letter is gone", o.Failure.Reason)
-	}
-	return nil
 }

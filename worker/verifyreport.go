@@ -21,7 +21,7 @@ const (
 	FindingOutcome        FindingKind = "outcome"         // an outcome that contradicts its extraction
 	FindingTally          FindingKind = "tally"           // the counts are not those of the outcomes
 	FindingRecord         FindingKind = "record"          // the ledger of objects says something else
-	FindingDeadLetter     FindingKind = "dead-letter"     // a load or extraction was dead-lettered and its dead letter is gone
+	FindingDeadLetter     FindingKind = "dead-letter"     // of a load or extraction that was given up; it is gone, and nobody discarded it
 
 	FindingMissingObject FindingKind = "missing-object" // nothing has the key
 	FindingForeign       FindingKind = "foreign"        // what has the key was made by something else
@@ -62,7 +62,7 @@ func (k FindingKind) Remedy() string {
 	case FindingRecord:
 		return "something published records beside the fleet, or they were lost with their stream: extract again under a new id, which records the objects anew"
 	case FindingDeadLetter:
-		return "it was discarded or is just being replayed; if neither, extract again under a new id"
+		return "it is just being replayed, or somebody removed it beside the fleet, of which the audit knows nothing: then extract again under a new id"
 	case FindingMissingObject:
 		return "somebody deleted it: restore it, or extract again under a new id"
 	case FindingForeign:
@@ -117,6 +117,8 @@ type Report struct {
 	ObjectBytes     int64 `json:"object_bytes"`
 	SupersededLater int64 `json:"superseded_later"` // loaded, and replaced by a newer generation since
 
+	Discarded []Discarded `json:"discarded,omitempty"` // dead letters that are gone, by the latest operation first
+
 	Findings []Finding             `json:"findings"` // by key; at most VerifyConfig.MaxFindings
 	Found    map[FindingKind]int64 `json:"found"`    // all of them
 }
@@ -154,6 +156,9 @@ func (t *tally) count(add func(*Report)) {
 func (t *tally) done() Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	slices.SortFunc(t.report.Discarded, func(a, b Discarded) int {
+		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Operation, b.Operation))
+	})
 	order := FindingKinds()
 	slices.SortStableFunc(t.report.Findings, func(a, b Finding) int {
 		return cmp.Or(strings.Compare(a.Key, b.Key), cmp.Compare(slices.Index(order, a.Kind), slices.Index(order, b.Kind)))

@@ -216,22 +216,58 @@ func (p *proving) deadLetters(t *testing.T, extraction string) []queue.DeadLette
 // purge removes an event, as nobody of the fleet ever does.
 func (p *proving) purge(t *testing.T, subject string) {
 	t.Helper()
+	if err := p.stream(t, "EVENTS").Purge(t.Context(), jetstream.WithPurgeSubject(subject)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// remove removes a message, of which nobody keeps a record.
+func (p *proving) remove(t *testing.T, stream string, sequence uint64) {
+	t.Helper()
+	if err := p.stream(t, stream).DeleteMsg(t.Context(), sequence); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// audit puts a decision on record that was not carried out.
+func (p *proving) audit(t *testing.T, verb messages.Verb, d *queue.DeadLetter, at time.Time) {
+	t.Helper()
+	a := &messages.Audit{
+		Version: messages.Version, Operation: fmt.Sprintf("op-%s-%d", verb, at.Unix()), Verb: verb, By: "bob@desk", Time: at.UTC(),
+		Sequence: d.Sequence, ID: d.ID, Stage: d.Stage, Workspace: d.Workspace, Destination: d.Destination, Extraction: d.Extraction,
+		Reason: d.Failure.Reason, Died: d.Time, Replays: d.Replays,
+	}
+	body, err := messages.EncodeAudit(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.jetstream(t).Publish(t.Context(), messages.AuditSubject(a), body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *proving) stream(t *testing.T, name string) jetstream.Stream {
+	t.Helper()
+	s, err := p.jetstream(t).Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// jetstream speaks to the queue past the fleet.
+func (p *proving) jetstream(t *testing.T) jetstream.JetStream {
+	t.Helper()
 	nc, err := nats.Connect(p.node.natsURL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := js.Stream(t.Context(), "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := events.Purge(t.Context(), jetstream.WithPurgeSubject(subject)); err != nil {
-		t.Fatal(err)
-	}
+	return js
 }
 
 // stopActors leaves the queue and the store without dispatcher and worker.

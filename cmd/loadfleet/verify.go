@@ -27,7 +27,8 @@ func (p *program) verify() *cobra.Command {
 		Use:   "verify [EXTRACTION]",
 		Short: "Prove an extraction's account against the bucket",
 		Long: `Verify walks every load of an extraction and proves that each planned load has
-one outcome and each outcome its object or dead letter; that each object is there
+one outcome and each outcome its object, its dead letter, or the audit's record of
+who discarded it; that each object is there
 with the ETag, size, SHA-256 and metadata on record; that read back as a file it
 has the planned columns and the recorded rows; and that every row is in the object
 that its own date and account name. Objects replaced by a newer generation since
@@ -183,6 +184,10 @@ func showReport(w io.Writer, r *worker.Report) error {
 		if n := r.Results[result]; n > 0 {
 			fmt.Fprintf(w, "  %-14s %s\n", result, count(n))
 		}
+	}
+	for _, d := range r.Discarded {
+		fmt.Fprintf(w, "discarded    %s by %s, %s (loadfleet deadletter audit --operation %s)\n",
+			many(d.DeadLetters, "dead letter"), printable(d.By), when(d.Time), d.Operation)
 	}
 	if r.SupersededLater > 0 {
 		fmt.Fprintf(w, "since then   a newer generation replaced %s\n", many(r.SupersededLater, "object"))

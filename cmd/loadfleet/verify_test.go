@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/loadfleet/loadfleet/encoding"
 	"github.com/loadfleet/loadfleet/messages"
@@ -284,12 +285,60 @@ func TestP7VerifyDeadLetters(t *testing.T) {
 			if len(letters) != c.dead {
 				t.Fatalf("%d dead letters, want %d", len(letters), c.dead)
 			}
-			if err := p.node.queue.Discard(t.Context(), letters[0].Sequence, queue.Operation{}); err != nil {
+			op := queue.NewOperation("ann@desk", "")
+			if err := p.node.queue.Discard(t.Context(), letters[0].Sequence, op); err != nil {
 				t.Fatal(err)
 			}
 			report = p.verify(t, c.name)
-			if diff := cmp.Diff(map[worker.FindingKind]int64{worker.FindingDeadLetter: 1}, report.Found); diff != "" {
-				t.Errorf("found without one of them (-want +got):\n%s\n%v", diff, report.Findings)
+			if !report.OK() {
+				t.Errorf("with one discarded: %v", report.Findings)
+			}
+			want := []worker.Discarded{{Operation: op.ID, By: op.By, DeadLetters: 1}}
+			if diff := cmp.Diff(want, report.Discarded, cmpopts.IgnoreFields(worker.Discarded{}, "Time")); diff != "" {
+				t.Errorf("discarded (-want +got):\n%s", diff)
+			}
+			if at := report.Discarded[0].Time; time.Since(at).Abs() > time.Minute {
+				t.Errorf("discarded at %s, want now", at)
+			}
+			var out strings.Builder
+			if err := showReport(&out, &report); err != nil || !strings.Contains(out.String(), "1 dead letter by ann@desk, ") {
+				t.Errorf("error %v, and it does not say who discarded one:\n%s", err, out.String())
+			}
+		})
+	}
+}
+
+// TestP7VerifyDeadLetterRemoved: a dead letter is gone, and no decision that is
+// on record explains it.
+func TestP7VerifyDeadLetterRemoved(t *testing.T) {
+	p := startProving(t)
+	p.applyTo(t, "removed", "no-such-bucket", "folder: /dead\nfile_name: \"{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: json")
+	for _, c := range []struct {
+		name   string
+		commit func(*messages.Commit)
+	}{
+		{"loads", nil},
+		{"extraction", func(c *messages.Commit) { c.Destination = "nowhere" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p.load(t, "removed", c.name, c.commit)
+			letter := p.deadLetters(t, c.name)[0]
+			p.remove(t, "DEAD", letter.Sequence)
+			want := map[worker.FindingKind]int64{worker.FindingDeadLetter: 1}
+			report := p.verify(t, c.name)
+			if diff := cmp.Diff(want, report.Found); diff != "" || report.Discarded != nil {
+				t.Errorf("found with one of them removed (-want +got):\n%s\n%v, discarded %v", diff, report.Findings, report.Discarded)
+			}
+			// Of an extraction that had the id before: the audit outlives it.
+			p.audit(t, messages.VerbDiscard, &letter, time.Now().Add(-60*24*time.Hour))
+			if report := p.verify(t, c.name); !maps.Equal(report.Found, want) {
+				t.Errorf("found with a discard of another time: %v", report.Findings)
+			}
+			// Somebody was stopped while discarding it, then it was replayed.
+			p.audit(t, messages.VerbDiscard, &letter, time.Now())
+			p.audit(t, messages.VerbReplay, &letter, time.Now())
+			if report := p.verify(t, c.name); !maps.Equal(report.Found, want) {
+				t.Errorf("found with a replay behind the discard: %v", report.Findings)
 			}
 		})
 	}
