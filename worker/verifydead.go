@@ -24,6 +24,7 @@ func (v *verification) undispatched(ctx context.Context, state *queue.Extraction
 		v.found(FindingUnfinished, nil, "it is %s and not dispatched yet", state.State)
 		return nil
 	}
+	v.report.Failure = state.Failure
 	for _, err := range v.cfg.Queue.DeadLetters(ctx, queue.DeadLetterFilter{
 		Stage: messages.StageDispatch, Workspace: v.cfg.Workspace, Extraction: v.cfg.Extraction,
 	}) {

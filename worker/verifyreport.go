@@ -107,6 +107,8 @@ type Report struct {
 	Table       string             `json:"table"`
 	State       messages.EventKind `json:"state"`
 
+	Failure *messages.Failure `json:"failure,omitempty"` // why it failed as a whole: nothing of it is loaded
+
 	Planned  messages.Plan             `json:"planned"`
 	Outcomes int64                     `json:"outcomes"`
 	Results  map[messages.Result]int64 `json:"results"`
@@ -123,8 +125,22 @@ type Report struct {
 	Found    map[FindingKind]int64 `json:"found"`    // all of them
 }
 
-// OK reports whether nothing was found.
+// OK reports whether nothing was found: each row is in its object or accounted
+// for elsewhere. Of an extraction with a Failure nothing is in any object.
 func (r *Report) OK() bool { return len(r.Found) == 0 }
+
+// Waiting counts the loads that were given up and wait as dead letters, when
+// nothing was found of dead letters.
+func (r *Report) Waiting() int64 {
+	if r.Failure != nil {
+		return 0
+	}
+	waiting := r.Results[messages.DeadLettered]
+	for _, d := range r.Discarded {
+		waiting -= d.DeadLetters
+	}
+	return waiting
+}
 
 // tally gathers a report from several goroutines.
 type tally struct {

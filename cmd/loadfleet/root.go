@@ -20,7 +20,7 @@ const (
 	exitFailed   = 1 // the command could not do what it was asked
 	exitUsage    = 2 // the command line or a document given to it is wrong
 	exitNotFound = 3 // what was asked for is not there
-	exitBad      = 4 // it was done, and the answer is bad: loads dead-lettered, verify with findings
+	exitBad      = 4 // it was done, and the answer is bad: loads dead-lettered, verify with findings or of what failed
 )
 
 // codedError carries the exit code that its error asks for.

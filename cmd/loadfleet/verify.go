@@ -34,7 +34,10 @@ has the planned columns and the recorded rows; and that every row is in the obje
 that its own date and account name. Objects replaced by a newer generation since
 are counted as such. It downloads everything and writes nothing.
 
-The exit code is 0 when all is as it must be and 4 when anything is not.`,
+The exit code is 0 when all is as it must be and 4 when anything is not. Loads
+that wait as dead letters are as they must be; the first line says how many. An
+extraction that failed as a whole has nothing in the bucket: to verify it ends
+with 4, too. With --all, which asks about the fleet, it is only counted.`,
 		Example: `  loadfleet verify ads-20240620T121517 --workspace ws1
   loadfleet verify --all --destination acme -o json`,
 		Args: cobra.MaximumNArgs(1),
@@ -86,7 +89,11 @@ func (p *program) verifyOne(ctx context.Context, v *verifying, id string) error 
 	} else {
 		err = showReport(p.out, &report)
 	}
-	return errors.Join(verdictOf([]worker.Report{report}), err)
+	bad := verdictOf([]worker.Report{report})
+	if f := report.Failure; bad == nil && f != nil {
+		bad = &codedError{exitBad, fmt.Errorf("extraction %s failed (%s): nothing of it is loaded", id, f.Reason)}
+	}
+	return errors.Join(bad, err)
 }
 
 // workspaceOf is the only workspace with an extraction of this id.
@@ -149,7 +156,17 @@ func (p *program) verifyAll(ctx context.Context, v *verifying) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(p.out, "%s verified\n", many(int64(len(reports)), "extraction"))
+		fmt.Fprintf(p.out, "%s verified", many(int64(len(reports)), "extraction"))
+		var failed int64
+		for _, r := range reports {
+			if r.Failure != nil {
+				failed++
+			}
+		}
+		if failed > 0 {
+			fmt.Fprintf(p.out, ", of which %s failed: nothing of it is loaded", count(failed))
+		}
+		fmt.Fprintln(p.out)
 	}
 	if len(failed) > 0 {
 		return errors.Join(failed...)
@@ -171,13 +188,30 @@ func verdictOf(reports []worker.Report) error {
 	return &codedError{exitBad, errors.New(many(n, "finding"))}
 }
 
+// conclusion is a report in a few words.
+func conclusion(r *worker.Report) string {
+	switch waiting := r.Waiting(); {
+	case r.Failure != nil && r.OK():
+		return "FAILED, nothing of it is loaded"
+	case r.Failure != nil:
+		return "NOT PROVED; it failed, nothing of it is loaded"
+	case !r.OK():
+		return "NOT PROVED"
+	case waiting > 0:
+		return "proved, but for " + many(waiting, "dead-lettered load") + " still to be replayed or discarded"
+	}
+	return "proved"
+}
+
 // showReport writes a report for people.
 func showReport(w io.Writer, r *worker.Report) error {
-	verdict := "proved"
-	if !r.OK() {
-		verdict = "NOT PROVED"
+	fmt.Fprintf(w, "extraction   %s (workspace %s, table %s): %s\n", r.Extraction, r.Workspace, printable(r.Table), conclusion(r))
+	if f := r.Failure; f != nil {
+		fmt.Fprintf(w, "reason       %s: %s\n", f.Reason, printable(f.Message))
+		if f.Remedy != "" {
+			fmt.Fprintf(w, "what to do   %s\n", printable(f.Remedy))
+		}
 	}
-	fmt.Fprintf(w, "extraction   %s (workspace %s, table %s): %s\n", r.Extraction, r.Workspace, printable(r.Table), verdict)
 	fmt.Fprintf(w, "planned      %s, %s\n", many(r.Planned.Loads, "load"), many(r.Planned.Rows, "row"))
 	fmt.Fprintf(w, "outcomes     %s, %s\n", many(r.Outcomes, "load"), many(r.Rows, "row"))
 	for _, result := range messages.Results() {

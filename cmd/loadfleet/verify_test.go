@@ -406,6 +406,50 @@ func TestVerifyCommand(t *testing.T) {
 	}
 }
 
+// TestVerifyCommandOfWhatFailed: what is not in the bucket is not called proved.
+func TestVerifyCommandOfWhatFailed(t *testing.T) {
+	p := startProving(t)
+	p.applyTo(t, "dead", "no-such-bucket", "folder: /dead\nfile_name: \"{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: json")
+	p.load(t, "dead", "loads", nil)
+	p.load(t, "dead", "whole", func(c *messages.Commit) { c.Destination = "nowhere" })
+	const (
+		waits  = "proved, but for 5 dead-lettered loads still to be replayed or discarded"
+		failed = "FAILED, nothing of it is loaded\nreason       unknown-destination: "
+	)
+	verify := func(code int, want, not []string, args ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		args = append([]string{"verify", "--nats-url", p.node.natsURL(), "--seal-key", "file:" + p.node.dir + "/" + sealKeyFile}, args...)
+		if got := run(args, strings.NewReader(""), &out, &errs); got != code {
+			t.Errorf("%v: exit code %d, want %d\n%s", args, got, code, errs.String())
+		}
+		said := out.String() + errs.String()
+		for _, text := range want {
+			if !strings.Contains(said, text) {
+				t.Errorf("%v: it does not say %q:\n%s", args, text, said)
+			}
+		}
+		for _, text := range not {
+			if strings.Contains(said, text) {
+				t.Errorf("%v: it says %q:\n%s", args, text, said)
+			}
+		}
+	}
+	verify(exitOK, []string{waits}, nil, "loads")
+	verify(exitBad, []string{failed, "extraction whole failed (unknown-destination)"}, []string{"proved", "finding"}, "whole")
+	verify(exitBad, []string{`"reason": "unknown-destination"`}, nil, "whole", "-o", "json")
+	verify(exitOK, []string{waits, failed, "2 extractions verified, of which 1 failed"}, nil, "--all")
+
+	letters := append(p.deadLetters(t, "whole"), p.deadLetters(t, "loads")...)
+	for _, d := range letters[:len(letters)-1] {
+		if err := p.node.queue.Discard(t.Context(), d.Sequence, queue.Operation{ID: "op", By: "ann@desk"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify(exitOK, []string{"proved, but for 1 dead-lettered load still", "4 dead letters by ann@desk"}, nil, "loads")
+	verify(exitBad, []string{failed, "1 dead letter by ann@desk"}, []string{"proved"}, "whole")
+}
+
 // broken is a verified extraction that a test breaks, a file per day.
 type broken struct {
 	*testing.T
