@@ -114,7 +114,7 @@ func accountFor(ctx context.Context, q *queue.Queue, workspace, id string) (*acc
 	}
 	switch len(found) {
 	case 0:
-		return nil, notFound(fmt.Errorf("there is no extraction %q; see `loadfleet extraction list`", id))
+		return nil, unknownExtraction(ctx, q, workspace, id)
 	case 1:
 	default:
 		return nil, usage(fmt.Errorf("several workspaces have an extraction %q: give --workspace", id))
@@ -133,6 +133,32 @@ func accountFor(ctx context.Context, q *queue.Queue, workspace, id string) (*acc
 	a.Rows, a.Bytes = stored.Rows, stored.Bytes
 	slices.SortFunc(a.Outcomes, func(x, y messages.Outcome) int { return strings.Compare(x.Key, y.Key) })
 	return a, nil
+}
+
+// commitLook bounds the look for a commit, which is there for a better message.
+const commitLook = 5 * time.Second
+
+// unknownExtraction says of an extraction without events whether its commit
+// waits for a dispatcher, and what to look at.
+func unknownExtraction(ctx context.Context, q *queue.Queue, workspace, id string) error {
+	look, cancel := context.WithTimeout(ctx, commitLook)
+	defer cancel()
+	var committed bool
+	var err error
+	if workspace == "" {
+		committed, err = q.Committed(look, id)
+	} else {
+		var flawed *messages.CommitError
+		_, err = q.Commit(look, workspace, id)
+		committed = err == nil || errors.As(err, &flawed)
+	}
+	switch {
+	case committed:
+		return notFound(fmt.Errorf("extraction %q is committed, and no dispatcher has taken it yet: loadfleet status says who works and what waits", id))
+	case err == nil || errors.Is(err, queue.ErrNotFound):
+		return notFound(fmt.Errorf("nothing was committed under the id %q in the last 30 days; see `loadfleet extraction list`, or `loadfleet status` for what waits", id))
+	}
+	return notFound(fmt.Errorf("nothing was committed under the id %q, or no dispatcher has taken it yet; see `loadfleet extraction list` and `loadfleet status`", id))
 }
 
 func (p *program) extractionShow() *cobra.Command {

@@ -113,7 +113,7 @@ func (v *verifying) workspaceOf(ctx context.Context, id string) (string, error) 
 	}
 	switch len(found) {
 	case 0:
-		return "", notFound(fmt.Errorf("there is no extraction %q; see `loadfleet extraction list`", id))
+		return "", unknownExtraction(ctx, v.Queue, "", id)
 	case 1:
 		return found[0], nil
 	}

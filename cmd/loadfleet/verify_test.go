@@ -406,6 +406,36 @@ func TestVerifyCommand(t *testing.T) {
 	}
 }
 
+// TestUnknownExtraction: what nobody has dispatched yet is told from what
+// nobody committed.
+func TestUnknownExtraction(t *testing.T) {
+	p := startProving(t)
+	p.apply(t, "work", "folder: /work\nfile_name: \"{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: json")
+	p.stopActors(t)
+	p.send(t, "work", "waits", nil)
+	const taken, nothing = "no dispatcher has taken it yet", "nothing was committed under the id"
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"extraction", "show", "waits"}, taken},
+		{[]string{"extraction", "show", "waits", "--workspace", provingWorkspace}, taken},
+		{[]string{"extraction", "show", "waits", "--workspace", "other"}, nothing},
+		{[]string{"extraction", "show", "none"}, nothing},
+		{[]string{"verify", "waits"}, taken},
+		{[]string{"verify", "none"}, nothing},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			var out, errs bytes.Buffer
+			args := append(c.args, "--nats-url", p.node.natsURL(), "--seal-key", "file:"+p.node.dir+"/"+sealKeyFile)
+			code := run(args, strings.NewReader(""), &out, &errs)
+			if code != exitNotFound || !strings.Contains(errs.String(), c.want) || !strings.Contains(errs.String(), "loadfleet status") {
+				t.Errorf("exit code %d, want %d and %q:\n%s", code, exitNotFound, c.want, errs.String())
+			}
+		})
+	}
+}
+
 // TestVerifyCommandOfWhatFailed: what is not in the bucket is not called proved.
 func TestVerifyCommandOfWhatFailed(t *testing.T) {
 	p := startProving(t)
