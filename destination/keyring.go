@@ -172,15 +172,25 @@ func Describe(doc []byte) (*Settings, error) {
 // NeedsReseal reports whether a stored document's secret is sealed with another
 // key than the first.
 func (k *Keyring) NeedsReseal(doc []byte) (bool, error) {
-	in, err := readStored(doc)
-	if err != nil || in.SecretAccessKey == "" {
+	id, err := SealedWith(doc)
+	if err != nil || id == "" {
 		return false, err
 	}
-	id, _, err := cutSealed(in.SecretAccessKey)
-	if err != nil {
-		return false, fmt.Errorf("open destination %s: %w", in.ID, err)
-	}
 	return k == nil || len(k.keys) == 0 || k.keys[0].id != id, nil
+}
+
+// SealedWith is the id of the key that sealed a stored document's secret; it is
+// empty when there is no secret.
+func SealedWith(doc []byte) (keyID string, err error) {
+	in, err := readStored(doc)
+	if err != nil || in.SecretAccessKey == "" {
+		return "", err
+	}
+	keyID, _, err = cutSealed(in.SecretAccessKey)
+	if err != nil {
+		return "", fmt.Errorf("open destination %s: %w", in.ID, err)
+	}
+	return keyID, nil
 }
 
 func readStored(doc []byte) (stored, error) {

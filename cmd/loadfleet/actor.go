@@ -25,8 +25,9 @@ type actor struct {
 }
 
 // actor runs one role on a queue of the network until ctx ends. One that is
-// stopped before it is ready has done nothing, and that well.
-func (p *program) actor(ctx context.Context, role string, run func(context.Context, *actor) error) (err error) {
+// stopped before it is ready has done nothing, and that well. The checks come
+// before it is ready.
+func (p *program) actor(ctx context.Context, role string, run func(context.Context, *actor) error, checks ...func(context.Context, *actor) error) (err error) {
 	log := p.logger(p.settings.level())
 	stopped := func(err error) error {
 		if ctx.Err() == nil {
@@ -50,8 +51,14 @@ func (p *program) actor(ctx context.Context, role string, run func(context.Conte
 		}
 		defer func() { err = errors.Join(err, stop()) }()
 	}
+	a := &actor{queue: q, log: log, stopped: stopped}
+	for _, check := range checks {
+		if err := check(ctx, a); err != nil {
+			return stopped(fmt.Errorf("%s: %w", role, err))
+		}
+	}
 	log.Info(role + " ready")
-	return run(ctx, &actor{queue: q, log: log, stopped: stopped})
+	return run(ctx, a)
 }
 
 // profileTo writes a CPU profile until stop.

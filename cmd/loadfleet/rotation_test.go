@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/loadfleet/loadfleet/destination"
 )
 
 // The rotation of the seal key as an operator does it, and what happens to
@@ -110,5 +113,18 @@ func TestSealKeyRotation(t *testing.T) {
 	}
 	if !found.seen["output"] {
 		t.Error("the search of outputs has not even found the destination")
+	}
+}
+
+// TestWorkerWithAnotherSealKey: a worker that could open no destination ends
+// before it is ready, and takes no load.
+func TestWorkerWithAnotherSealKey(t *testing.T) {
+	p := startProving(t)
+	p.apply(t, "sealed", "folder: /sealed\nfile_name: \"{{YYYY}}-{{MM}}-{{DD}}\"\nfile_format: json")
+	var out, errs bytes.Buffer
+	code := run([]string{"worker", "--nats-url", p.node.natsURL(), "--seal-key", destination.NewSealKey()}, strings.NewReader(""), &out, &errs)
+	said := out.String() + errs.String()
+	if code != exitFailed || !holdsAll(said, []string{"--seal-key opens none", "sealed", "the key of id"}) || strings.Contains(said, "worker ready") {
+		t.Errorf("exit code %d, want %d, the key's id, and not that it is ready:\n%s", code, exitFailed, said)
 	}
 }

@@ -147,6 +147,8 @@ pause, resume and drain it by its name: see loadfleet fleet.`,
 				}
 				defer m.close()
 				return w.Run(ctx)
+			}, func(ctx context.Context, a *actor) error {
+				return worker.CheckKeyring(ctx, a.queue, keyring, a.log)
 			})
 		},
 	}
