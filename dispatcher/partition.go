@@ -137,7 +137,7 @@ func (ps *partitions) assign(day int32, hasDay bool, account string, hasAccount 
 	}
 	load := int32(ps.plan.Time.Unix() / 86400)
 	if ps.dated && !hasDay && !ps.covers.has(load) {
-		return 0, uncoveredLoad(load)
+		return 0, ps.covers.uncoveredLoad(load)
 	}
 	if err := ps.covers.admit(day, hasDay, account); err != nil {
 		return 0, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/loadfleet/loadfleet/destination"
 	"github.com/loadfleet/loadfleet/messages"
@@ -49,14 +50,9 @@ func coveredAccounts(c *messages.Covers) messages.AccountSet {
 
 // errUncoveredDay and errUncoveredAccount say that a row contradicts its commit.
 var (
-	errUncoveredDay     = errors.New("the row's day lies outside of the commit's covers: widen from and to, or leave the row out")
-	errUncoveredAccount = errors.New("the row's account is not among the accounts of the commit's covers: name it there, or leave the row out")
+	errUncoveredDay     = errors.New("the row's day lies outside of the commit's covers")
+	errUncoveredAccount = errors.New("the row's account is not among the accounts of the commit's covers")
 )
-
-// uncoveredLoad says that a row without a day gets one that its commit does not cover.
-func uncoveredLoad(load int32) error {
-	return fmt.Errorf("the row has no date and is dated by the load, %s (undated_rows: load_date): %w", day(load), errUncoveredDay)
-}
 
 // has tells whether a day is covered.
 func (v *coverage) has(day int32) bool { return !v.bounded || v.from <= day && day <= v.to }
@@ -64,12 +60,38 @@ func (v *coverage) has(day int32) bool { return !v.bounded || v.from <= day && d
 // admit refuses a row outside of what the commit says it covers.
 func (v *coverage) admit(day int32, hasDay bool, account string) error {
 	if hasDay && !v.has(day) {
-		return errUncoveredDay
+		return v.uncoveredDay(day)
 	}
 	if v.accounts != nil && !v.accounts[account] {
-		return errUncoveredAccount
+		return fmt.Errorf("%w: it is %.100q, and covers names %s: name it there, or leave the row out", errUncoveredAccount, account, v.accountsNamed())
 	}
 	return nil
+}
+
+func (v *coverage) uncoveredDay(n int32) error {
+	return fmt.Errorf("%w: it is %s, and covers has %s to %s: widen from and to, or leave the row out", errUncoveredDay, day(n), day(v.from), day(v.to))
+}
+
+// uncoveredLoad says that a row without a day gets one that its commit does not cover.
+func (v *coverage) uncoveredLoad(load int32) error {
+	return fmt.Errorf("the row has no date and is dated by the load (undated_rows: load_date): %w", v.uncoveredDay(load))
+}
+
+// accountsNamed is the first few accounts that are covered, and how many more.
+func (v *coverage) accountsNamed() string {
+	const most = 3
+	if len(v.known) == 0 {
+		return "none"
+	}
+	var named []string
+	for _, a := range v.known[:min(most, len(v.known))] {
+		named = append(named, fmt.Sprintf("%.100q", a))
+	}
+	text := strings.Join(named, ", ")
+	if more := len(v.known) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // restate is called once, when every row is in: it refuses what would replace
