@@ -99,9 +99,7 @@ func (c *Console) describe(ctx context.Context, id string) (*destinationPage, er
 		destinationRow: destinationRow{Settings: s, Revision: stored.Revision, Flow: s.Flow()}, Document: string(text),
 		Warnings: s.Warnings(), CanEdit: c.cfg.Keyring != nil,
 	}
-	if n, err := s.Naming(); err == nil {
-		p.Sample, _ = n.Sample(destination.Names{}) // what cannot be rendered is among the warnings
-	}
+	p.Sample, _ = s.Sample(destination.Names{}) // what cannot be rendered is among the warnings
 	policy, err := s.Policy(c.cfg.Fleet)
 	if err != nil {
 		p.NoPolicy = err.Error()
@@ -301,9 +299,7 @@ func (c *Console) read(r *request) (s, old *destination.Settings, f *formPage, o
 	f.Revision, _ = strconv.ParseUint(r.Form.Get("revision"), 10, 64) // what is no number is none that stands
 	if problems == nil {
 		f.Good, f.Warnings = true, s.Warnings()
-		if n, err := s.Naming(); err == nil {
-			f.Sample, _ = n.Sample(destination.Names{}) // a sample that cannot be rendered is no sample
-		}
+		f.Sample, _ = s.Sample(destination.Names{}) // a sample that cannot be rendered is no sample
 	}
 	return s, old, f, over, nil
 }

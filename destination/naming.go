@@ -279,6 +279,19 @@ func (n *Naming) Sample(names Names, accounts ...string) ([]Sampled, error) {
 	return out, nil
 }
 
+// Sample is [Naming.Sample] in a workspace that may load here: without an id, and
+// when only some may, it is the first of them.
+func (s *Settings) Sample(names Names, accounts ...string) ([]Sampled, error) {
+	n, err := s.Naming()
+	if err != nil {
+		return nil, err
+	}
+	if names.WorkspaceID == "" && len(s.Workspaces) > 0 {
+		names.WorkspaceID = s.Workspaces[0]
+	}
+	return n.Sample(names, accounts...)
+}
+
 // date is a day of the proleptic Gregorian calendar.
 type date struct{ year, month, day int }
 

@@ -314,6 +314,28 @@ func TestSample(t *testing.T) {
 	}
 }
 
+// A sample is of a workspace that may load.
+func TestSampleWorkspace(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		workspaces []string
+		asked      string
+		want       string
+	}{
+		{"any may load", nil, "", "ws1/x.csv"},
+		{"ws1 may not load", []string{"emea", "apac"}, "", "emea/x.csv"},
+		{"one is asked for", []string{"emea", "apac"}, "apac", "apac/x.csv"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := Settings{Folder: "{{workspace_id}}", FileName: "x", FileFormat: encoding.CSV, Workspaces: tt.workspaces}
+			got, err := s.Sample(Names{WorkspaceID: tt.asked})
+			if err != nil || len(got) != 1 || got[0].Key != tt.want {
+				t.Errorf("Sample = %v, %v, want the key %s", got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestKeyAllocatesOnlyItsResult(t *testing.T) {
 	n := naming(t, Settings{Folder: "{{workspace_id}}/{{data_source}}", FileName: "{{account}}-{{YYYY}}{{MM}}{{DD}}-{{timestamp}}"})
 	names := namesFixture()

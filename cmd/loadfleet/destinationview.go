@@ -96,11 +96,7 @@ func (p *program) destinationPreview() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			show := func(s *destination.Settings) error {
-				naming, err := s.Naming()
-				if err != nil {
-					return err
-				}
-				sample, err := naming.Sample(names, accounts...)
+				sample, err := s.Sample(names, accounts...)
 				if err != nil {
 					return usage(err)
 				}
@@ -118,7 +114,7 @@ func (p *program) destinationPreview() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVarP(&file, "file", "f", "", "a document that need not be applied; - for standard input")
-	f.StringVar(&names.WorkspaceID, "workspace", "", "workspace id")
+	f.StringVar(&names.WorkspaceID, "workspace", "", "workspace id; default: the first that the destination admits")
 	f.StringVar(&names.WorkspaceTitle, "workspace-title", "", "workspace title")
 	f.StringVar(&names.DataSource, "data-source", "", "{{data_source}}")
 	f.StringVar(&names.DataTableTitle, "data-table-title", "", "{{data_table_title}}")
