@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -14,6 +15,9 @@ var (
 	errUnknownColumn = errors.New("is not in the schema: add the column to it, or allow unknown columns")
 	errColumnsAbsent = errors.New("has not every column of the schema")
 	errNested        = errors.New("is an object or array: declare the column json")
+
+	errUnclosed   = fmt.Errorf("%w: the line ends before the } of its object: write one object per line", errNotJSON)
+	errUnfollowed = fmt.Errorf("%w: neither a comma nor a } follows the value", errNotJSON)
 )
 
 // ndjson scans rows straight into a builder (or, for an [Inferrer], into what
@@ -230,7 +234,7 @@ func (s *ndjson) row(b []byte, p int) (end int) {
 			if b[p] == '}' {
 				break
 			}
-			return s.fail(f.name, b[start:lineEnd(b, start)], errNotJSON)
+			return s.unfollowed(f.name, b, start, p)
 		}
 	}
 	p++
@@ -248,6 +252,15 @@ func (s *ndjson) row(b []byte, p int) (end int) {
 	return p
 }
 
+// unfollowed is fail for a value at b[start] behind which, at b[p], the object neither
+// goes on nor ends.
+func (s *ndjson) unfollowed(column string, b []byte, start, p int) int {
+	if b[p] == '\n' {
+		return s.fail(column, b[start:p], errUnclosed)
+	}
+	return s.fail(column, b[start:lineEnd(b, start)], errUnfollowed)
+}
+
 // key reads the key at b[p] and what leads to its value, when it is not the one
 // that was expected behind the field before.
 func (s *ndjson) key(before *field, b []byte, p int) (*field, int) {
@@ -256,7 +269,12 @@ func (s *ndjson) key(before *field, b []byte, p int) (*field, int) {
 	}
 	start := p
 	p = skipBlanks(b, p)
-	if b[p] != '"' {
+	switch b[p] {
+	case '"':
+	case '\n':
+		s.fail("", b[start:p], errUnclosed)
+		return nil, -1
+	default:
 		s.fail("", b[start:lineEnd(b, start)], errNotJSON)
 		return nil, -1
 	}
