@@ -49,6 +49,12 @@ type Names struct {
 type KeyError struct {
 	Key    string // as far as it was rendered
 	Reason string
+	Empty  string // the variable that has no value, if that is why, as data_source
+}
+
+func emptyName(key []byte, v value) *KeyError {
+	name := v.name()
+	return &KeyError{Key: string(key), Reason: "{{" + name + "}} is empty, and a key cannot hold an empty name", Empty: name}
 }
 
 func (e *KeyError) Error() string { return "key " + shown(e.Key) + ": " + e.Reason }
@@ -132,7 +138,7 @@ func (n *Naming) Key(names Names, partitionDay int32, accountName string) (strin
 			continue
 		}
 		if text == "" {
-			return "", &KeyError{Key: string(key), Reason: "{{" + p.value.name() + "}} is empty, and a key cannot hold an empty name"}
+			return "", emptyName(key, p.value)
 		}
 		key = appendEscaped(key, text)
 	}

@@ -153,6 +153,9 @@ func TestKeyRefuses(t *testing.T) {
 			if !errors.As(err, &got) || got.Reason != tt.want || key != "" {
 				t.Fatalf("Key = %q, %v, want *KeyError %q", key, err, tt.want)
 			}
+			if empty := strings.Contains(tt.want, "empty name"); empty != (got.Empty != "") || !strings.Contains(tt.want, got.Empty) {
+				t.Errorf("the empty variable is %q, want that of %q", got.Empty, tt.want)
+			}
 			if len(err.Error()) > 300 {
 				t.Errorf("the message is %d bytes long", len(err.Error()))
 			}

@@ -46,7 +46,7 @@ func (n *Naming) TableFolder(names Names) (folder, glob string, err error) {
 			continue
 		}
 		if text == "" {
-			return "", "", &KeyError{Key: string(key), Reason: "{{" + p.value.name() + "}} is empty, and a key cannot hold an empty name"}
+			return "", "", emptyName(key, p.value)
 		}
 		key = appendEscaped(key, text)
 	}

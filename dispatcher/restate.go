@@ -135,7 +135,7 @@ func (ps *partitions) checkMonths() error {
 			Reason: messages.ReasonPartial,
 			Message: fmt.Sprintf("the file %s holds %s to %s, and %s %s to %s: it would lose the other days",
 				p.key, day(from), day(to), what, day(max(has, from)), day(min(until, to))),
-			Remedy: "extract the whole time and say so in the commit's covers, or set partial_month: replace in the destination; publish it as a new extraction",
+			Remedy: "extract the whole time and say so in the commit's covers (for `publish`: --covers-from, --covers-to), or set partial_month: replace in the destination; publish it as a new extraction",
 		}}
 	}
 	return nil

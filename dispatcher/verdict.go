@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -116,7 +117,7 @@ func verdict(ctx context.Context, err error) (decision, messages.Failure) {
 	case errors.As(err, &wire):
 		return reject, wire.Failure()
 	case errors.As(err, &key):
-		f.Reason = messages.ReasonKey
+		f.Reason, f.Remedy = messages.ReasonKey, nameInCommit(key.Empty)
 	case row != nil:
 		f.Reason = messages.ReasonBadRow
 	case errors.As(err, &batch):
@@ -131,8 +132,19 @@ func verdict(ctx context.Context, err error) (decision, messages.Failure) {
 	default:
 		return retry, f
 	}
-	f.Remedy = f.Reason.Remedy()
+	f.Remedy = cmp.Or(f.Remedy, f.Reason.Remedy())
 	return reject, f
+}
+
+// nameInCommit is what to do about a variable of the templates that the commit gave
+// no value; "" if there is none, or it is not the commit's to give.
+func nameInCommit(variable string) string {
+	switch variable {
+	case "workspace_title", "data_source", "data_table_title", "report_type":
+		return fmt.Sprintf("name it in the commit's %s (for `publish`: --%s), or leave {{%s}} out of the destination's folder, and publish the extraction again under a new id",
+			variable, strings.ReplaceAll(variable, "_", "-"), variable)
+	}
+	return ""
 }
 
 // missingTries is how often a commit whose batches have not all arrived is

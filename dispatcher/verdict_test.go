@@ -93,6 +93,29 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// A name that the commit left out is for the commit to give: nothing is too long.
+func TestVerdictOfAnEmptyName(t *testing.T) {
+	for _, tt := range []struct{ name, folder, want string }{
+		{"data source", "{{data_source}}", "name it in the commit's data_source (for `publish`: --data-source), or "},
+		{"report type", "a/{{report_type}}", "name it in the commit's report_type (for `publish`: --report-type), or "},
+		{"table title", "{{data_table_title}}", "name it in the commit's data_table_title (for `publish`: --data-table-title), or "},
+		{"workspace title", "{{workspace_title}}", "name it in the commit's workspace_title (for `publish`: --workspace-title), or "},
+		{"too long", strings.Repeat("x", destination.MaxKey), messages.ReasonKey.Remedy()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n, err := (&destination.Settings{Folder: tt.folder, FileName: "x", FileFormat: encoding.CSV}).Naming()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = n.Key(destination.Names{}, 0, "")
+			what, f := verdict(t.Context(), fmt.Errorf("dispatch: %w", err))
+			if what != reject || f.Reason != messages.ReasonKey || !strings.HasPrefix(f.Remedy, tt.want) {
+				t.Errorf("%v: got %d, %q, remedy %q, want key and %q", err, what, f.Reason, f.Remedy, tt.want)
+			}
+		})
+	}
+}
+
 // exportedErrors lists a room's exported variables named Err... and its
 // exported types with a method Error.
 func exportedErrors(t *testing.T, room string) []string {

@@ -30,7 +30,7 @@ const (
 	ReasonBadRow             Reason = "bad-row"             // a value of a wrong type, date or column
 	ReasonDrift              Reason = "drift"               // its columns are not the table's, and the destination wants those
 	ReasonPartial            Reason = "partial"             // it would replace a file with less than the file holds
-	ReasonKey                Reason = "key"                 // a key that cannot be: too long
+	ReasonKey                Reason = "key"                 // a key that cannot be: too long, or a name in it is empty
 	ReasonDestination        Reason = "destination"         // denied, no bucket, key disabled: the customer's side
 	ReasonExhausted          Reason = "exhausted"           // tried as often as allowed
 	ReasonPoison             Reason = "poison"              // delivered again and again without an answer
@@ -65,7 +65,7 @@ func (r Reason) Remedy() string {
 	case ReasonDrift:
 		return "extract the table's own columns, or let the destination take others (schema_drift: add), and replay"
 	case ReasonPartial:
-		return "extract all that the file holds, say so in the commit's covers, and publish it as a new extraction; a destination with partial_month: replace takes part of a month"
+		return "extract all that the file holds, say so in the commit's covers (for `publish`: --covers-from, --covers-to, --covers-account), and publish it as a new extraction; a destination with partial_month: replace takes part of a month"
 	case ReasonKey:
 		return "shorten the destination's folder or file name, or the value that fills it, and publish the extraction again under a new id"
 	case ReasonDestination:
