@@ -148,10 +148,6 @@ func TestConnectingGuide(t *testing.T) {
 	)
 	guide := readGuide(t)
 	h := startHome(t)
-	for _, name := range []string{"ACME_SECRET", "FLEET_SECRET", "AWS_SECRET_ACCESS_KEY"} {
-		h.set(name, secret)
-	}
-	h.set("AWS_ACCESS_KEY_ID", processKey)
 	for _, c := range guide {
 		for name, doc := range c.documents {
 			h.write(t, name, doc)
@@ -169,7 +165,7 @@ func TestConnectingGuide(t *testing.T) {
 				h.set(name, value)
 			case words[0] != "loadfleet":
 				t.Errorf("the guide has the command %q, which no test runs", command)
-			case words[2] == "policy" || words[2] == "preview":
+			case words[2] == "policy" || words[2] == "preview" || words[2] == "new-key":
 				h.run(t, exitOK, "", words[1:]...)
 			}
 		}
@@ -192,6 +188,15 @@ func TestConnectingGuide(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+
+	// By now there are the keys that the guide has had placeholders for.
+	for _, name := range []string{"ACME_SECRET", "FLEET_SECRET", "AWS_SECRET_ACCESS_KEY"} {
+		if name != "AWS_SECRET_ACCESS_KEY" && h.variable(name) == "" {
+			t.Errorf("the guide has no placeholder for %s", name)
+		}
+		h.set(name, secret)
+	}
+	h.set("AWS_ACCESS_KEY_ID", processKey)
 
 	// A store that grants what the documents say, and others who lack a part.
 	acme, _, _ := granted(t, policies["acme.yaml"].Documents[0].Body)
@@ -250,7 +255,7 @@ func TestConnectingGuide(t *testing.T) {
 	for _, c := range guide {
 		for _, command := range c.commands {
 			words := strings.Fields(command)
-			if words[0] == "export" || words[2] == "policy" || words[2] == "preview" {
+			if words[0] == "export" || words[2] == "policy" || words[2] == "preview" || words[2] == "new-key" {
 				continue
 			}
 			f := h.run(t, exitOK, "", words[1:]...)
