@@ -119,13 +119,15 @@ func TestAdmits(t *testing.T) {
 	}
 }
 
-func TestWarnings(t *testing.T) {
+type warningCase struct {
+	name  string
+	edits []string
+	want  []string // field and beginning of the message
+}
+
+func warningCases() []warningCase {
 	const names = "file_name: '{{filename}}{{YYYY}}{{MM}}{{DD}}'"
-	tests := []struct {
-		name  string
-		edits []string
-		want  []string // field and beginning of the message
-	}{
+	return []warningCase{
 		{"none", nil, nil},
 		{"no encryption", []string{"encryption: none"}, []string{"encryption: objects are encrypted only if"}},
 		{"any workspace", []string{"-workspaces"}, []string{"workspaces: every workspace of the fleet"}},
@@ -169,7 +171,10 @@ func TestWarnings(t *testing.T) {
 		{"patterns", []string{"folder: 'a*b'"}, []string{"folder: holds characters"}},
 		{"extension twice", []string{"file_name: '{{filename}}{{YYYY}}{{MM}}{{DD}}.csv'"}, []string{"file_name: ends in .csv"}},
 	}
-	for _, tt := range tests {
+}
+
+func TestWarnings(t *testing.T) {
+	for _, tt := range warningCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			edits := append([]string{"workspaces: [ws1]"}, tt.edits...)
 			got := parse(t, edits...).Warnings()
