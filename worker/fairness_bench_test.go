@@ -98,7 +98,7 @@ func fairness(b *testing.B, neighbours bool) []time.Duration {
 		r.apply(func(s *destination.Settings) { s.ID = fmt.Sprint("healthy", i) })
 	}
 	if neighbours {
-		r.apply(func(s *destination.Settings) { s.ID = "denied" })
+		r.apply(func(s *destination.Settings) { s.ID, s.Bucket = "denied", "acme-missing" })
 		slow := delayed(b, fairSlow)
 		r.apply(func(s *destination.Settings) { s.ID, s.Endpoint = "slow", slow })
 		for i := range fairBacklog {

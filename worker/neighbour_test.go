@@ -82,7 +82,7 @@ func slowly(t *testing.T, puts *atomic.Int64, delay time.Duration, enough <-chan
 func TestP6Refused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.apply(func(s *destination.Settings) { s.ID = "denied" })
+	r.apply(func(s *destination.Settings) { s.ID, s.Bucket = "denied", "acme-missing" })
 	stop := r.start(func(c *worker.Config) { c.ParkDelay = 50 * time.Millisecond })
 	var refused []*messages.Load
 	for i := range 60 {

@@ -42,7 +42,8 @@ func startRolling(t *testing.T) *rolling {
 
 func (r *rolling) worker(name string) *process {
 	r.Helper()
-	p := r.command("worker", "--name", name, "--park-delay", "100ms")
+	// Few slots: a worker that stops ends what it has, at the rate of the destination.
+	p := r.command("worker", "--name", name, "--park-delay", "100ms", "--slots", "16")
 	if err := p.err.await(r.Context(), "worker ready"); err != nil {
 		r.Fatalf("%s: %v\n%s", name, err, p.err.tail())
 	}
