@@ -111,8 +111,8 @@ func ExamplePublisher_AddCSV() {
 	// Output:
 	// completed
 	// failed
-	// date_column "day" is of type string
-	// declare it as date or timestamp in the schema: a value that is none is then named
+	// batch 1, row 2, column "day" (value "18 June"): is not a date: write YYYY-MM-DD
+	// correct the value or the schema, and publish the extraction again under a new id
 }
 
 // An extractor that died begins again: the same id, the same rows. What stands
