@@ -223,7 +223,13 @@ func (q *Queue) remove(ctx context.Context, sequence uint64) error {
 		if err != nil {
 			return err
 		}
-		if err = s.DeleteMsg(ctx, sequence); missing(err) {
+		if err = s.DeleteMsg(ctx, sequence); errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+			// It says so, too, of a message that somebody else has just deleted.
+			if _, look := s.GetMsg(ctx, sequence); missing(look) {
+				err = look
+			}
+		}
+		if missing(err) {
 			return errors.Join(ErrNotFound, err)
 		}
 		return err

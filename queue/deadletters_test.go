@@ -121,6 +121,27 @@ func TestP8ReplayUntilItIsLoaded(t *testing.T) {
 	}
 }
 
+// TestP8LetterRemovedMeanwhile: a load that is replayed may be carried out, or die
+// again, and remove its letter before who replays it does.
+func TestP8LetterRemovedMeanwhile(t *testing.T) {
+	f := queuetest.Start(t)
+	dispatch(t, f.Queue, "e", 2, messages.Fresh)
+	loads := openLoads(t, f.Queue)
+	for range 2 {
+		if err := next(t, loads).DeadLetter(t.Context(), deadLetter(messages.ReasonDestination)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, letter := range list(t, f.Queue, queue.DeadLetterFilter{}) {
+		if err := queue.RemoveDeadLetter(t.Context(), f.Queue, letter.Sequence); err != nil {
+			t.Fatal(err)
+		}
+		if err := queue.RemoveDeadLetter(t.Context(), f.Queue, letter.Sequence); !errors.Is(err, queue.ErrNotFound) {
+			t.Errorf("letter %d once more: got %v, want that it is not found", letter.Sequence, err)
+		}
+	}
+}
+
 // A replay that crashed before it removed the dead letter, whose load then
 // dies again: the old letter must not pass for the new one, or removing it
 // would lose the load.

@@ -35,6 +35,11 @@ func ReplayWithoutRemoving(ctx context.Context, q *Queue, sequence uint64) error
 	return err
 }
 
+// RemoveDeadLetter removes a dead letter that was read before.
+func RemoveDeadLetter(ctx context.Context, q *Queue, sequence uint64) error {
+	return q.remove(ctx, sequence)
+}
+
 // ForgetStream leaves the bucket as an older version made it, which had no
 // such stream.
 func ForgetStream(ctx context.Context, q *Queue, name string) error {
