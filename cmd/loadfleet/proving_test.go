@@ -48,15 +48,7 @@ func startProving(t *testing.T, changes ...func(*nodeConfig)) *proving {
 	for _, change := range changes {
 		change(&cfg)
 	}
-	n, err := startNode(t.Context(), cfg, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.close(); err != nil {
-			t.Error(err)
-		}
-	})
+	n := startNodeFor(t, cfg)
 	var schema encoding.Schema
 	if err := schema.UnmarshalJSON([]byte(`[{"name":"day","type":"date"},{"name":"account","type":"string"},{"name":"name","type":"string"},
 		{"name":"clicks","type":"int64"},{"name":"cost","type":"decimal(12,2)"},{"name":"rate","type":"float64"},
